@@ -1,0 +1,43 @@
+"""Floor 0: what a record is, and whether it may pass.
+
+Three nouns live here. A `Record` is the one thing Dayfly carries. A `Validator` looks at a record and
+the wall time and returns a `Verdict`: ACCEPT, IGNORE (not the sender's fault) or REJECT (the sender's
+fault). A `ValidatorChain` asks several validators, cheapest first, and stops at the first that objects.
+
+Everything here is plain synchronous code: no clock, no randomness, no I/O. It imports no other room.
+It does not decide which of two records for one id stays; it only defines the order (`Record.key`) by
+which every node decides the same.
+"""
+
+from validator.base import ACCEPT, Outcome, Validator, ValidatorChain, Verdict
+from validator.limits import FUTURE_MS_MAX, ID_BYTES_MAX, RAW_BYTES_MAX, SizeLimits, TimeWindow
+from validator.md5 import Md5Signature, sign
+from validator.record import KEY_BYTES, Record, key_bound
+
+__all__ = [
+    "ACCEPT",
+    "FUTURE_MS_MAX",
+    "ID_BYTES_MAX",
+    "KEY_BYTES",
+    "RAW_BYTES_MAX",
+    "Md5Signature",
+    "Outcome",
+    "Record",
+    "SizeLimits",
+    "TimeWindow",
+    "Validator",
+    "ValidatorChain",
+    "Verdict",
+    "default_chain",
+    "key_bound",
+    "sign",
+]
+
+
+def default_chain(ttl_ms: int) -> ValidatorChain:
+    """Build the chain every node runs unless told otherwise: sizes, then time, then MD5.
+
+    Args:
+        ttl_ms: int, how long a record lives, in milliseconds.
+    """
+    return ValidatorChain((SizeLimits(), TimeWindow(ttl_ms=ttl_ms), Md5Signature()))
