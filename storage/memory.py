@@ -1,0 +1,176 @@
+"""The store in memory: two dicts, the index by time and the arrival log.
+
+Each record is held once and found four ways: by digest (peers and pages), by id (through its arrival number),
+by time (the index of keys) and by arrival (the log). Nothing here makes an object per record that the
+garbage collector has to visit, so its pauses stay short at a million records. The two dicts are cut into
+shards, because one dict of a million entries stops everything for 0.1 to 0.2 s each time it grows.
+"""
+
+from bisect import bisect_left
+from collections.abc import Hashable
+from typing import TypeVar
+
+from storage.arrivals import ArrivalLog
+from storage.base import Held, Stored, StoreFull, StoreLimits, StoreStatistics
+from storage.index import TIME_BYTES, Index, IndexWindow
+from validator import Record
+
+SHARDS = 256
+"""Number of dicts a table is cut into, a power of two. Our choice: 4,000 entries in each at 10^6 records,
+which grow in under a millisecond."""
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class MemoryStore:
+    """Hold records in memory; they are gone with the process. Implements `Store`.
+
+    Args:
+        ttl_ms: int >= 1, how long a record lives from its time stamp, in milliseconds.
+        limits: how much may be held.
+
+    Raises:
+        ValueError: `ttl_ms` is less than 1 (the caller's fault).
+    """
+
+    def __init__(self, ttl_ms: int, limits: StoreLimits | None = None) -> None:
+        if ttl_ms < 1:
+            raise ValueError(f"ttl_ms {ttl_ms} is less than 1")
+        self._ttl_ms = ttl_ms
+        self._limits = limits or StoreLimits()
+        self._by_digest: list[dict[bytes, Record]] = [{} for _ in range(SHARDS)]
+        self._seq_by_id: list[dict[str, int]] = [{} for _ in range(SHARDS)]
+        self._index = Index()
+        self._log = ArrivalLog()
+        self._bytes = 0
+        self._seq = 0
+
+    def add(self, record: Record, wall_ms: int) -> Stored | Held:
+        """Offer a record; see `Store.add`."""
+        if self._is_over(record, wall_ms):
+            raise ValueError(
+                f"the record's life ended at {record.time_stamp + self._ttl_ms}, it is {wall_ms}"
+            )
+        holder = self._holder(record.id)
+        if holder is not None and self._is_over(holder, wall_ms):
+            self._remove(holder)
+            holder = None
+        if holder is not None and holder.key <= record.key:
+            return Held(holder)
+        self._make_room(record, holder, wall_ms)
+        if holder is not None:
+            self._remove(holder)
+        return Stored(self._insert(record), holder)
+
+    def get(self, id: str, wall_ms: int) -> Record | None:
+        """Return the living record of this id, or None."""
+        record = self._holder(id)
+        return None if record is None or self._is_over(record, wall_ms) else record
+
+    def by_digest(self, digest: bytes, wall_ms: int) -> Record | None:
+        """Return the living record of this digest, or None."""
+        record = _shard(self._by_digest, digest).get(digest)
+        return None if record is None or self._is_over(record, wall_ms) else record
+
+    def has(self, digest: bytes) -> bool:
+        """Tell whether the record of this digest is held; see `Store.has`."""
+        return digest in _shard(self._by_digest, digest)
+
+    def expire(self, wall_ms: int, count_max: int) -> list[Record]:
+        """Remove at most `count_max` records whose life is over, oldest first; see `Store.expire`."""
+        keys = self._index.after(b"", count_max)
+        over = self._records(keys[: bisect_left(keys, self._living_from(wall_ms))])
+        for record in over:
+            self._remove(record)
+        return over
+
+    def page(self, after: bytes, wall_ms: int, count_max: int) -> list[Record]:
+        """Return living records in key order; see `Store.page`."""
+        keys = self._index.after(max(after, self._living_from(wall_ms)), count_max)
+        return self._records(keys)
+
+    def arrivals(self, after_seq: int, wall_ms: int, count_max: int) -> list[tuple[int, Record]]:
+        """Return living records in order of arrival; see `Store.arrivals`."""
+        found: list[tuple[int, Record]] = []
+        if count_max < 1:
+            return found
+        for entry in self._log.after(after_seq):
+            if not self._is_over(entry[1], wall_ms):
+                found.append(entry)
+                if len(found) == count_max:
+                    break
+        return found
+
+    def window(self, lower: bytes, upper: bytes) -> IndexWindow:
+        """Return a view of the held keys in [lower, upper); see `Store.window`."""
+        return self._index.window(lower, upper)
+
+    def statistics(self) -> StoreStatistics:
+        """Return counts and limits."""
+        first = self._index.first()
+        return StoreStatistics(
+            records=len(self._index),
+            bytes=self._bytes,
+            records_max=self._limits.records_max,
+            bytes_max=self._limits.bytes_max,
+            oldest_time_stamp=None if first is None else int.from_bytes(first[:TIME_BYTES], "big"),
+            seq=self._seq,
+        )
+
+    def close(self) -> None:
+        """Do nothing: memory is released with the store itself."""
+
+    def _is_over(self, record: Record, wall_ms: int) -> bool:
+        return record.time_stamp + self._ttl_ms <= wall_ms
+
+    def _living_from(self, wall_ms: int) -> bytes:
+        """Return a bound: keys of living records are greater, keys of those that are over smaller."""
+        return max(wall_ms - self._ttl_ms + 1, 0).to_bytes(TIME_BYTES, "big")
+
+    def _records(self, keys: list[bytes]) -> list[Record]:
+        digests = [key[TIME_BYTES:] for key in keys]
+        return [_shard(self._by_digest, digest)[digest] for digest in digests]
+
+    def _holder(self, id: str) -> Record | None:
+        seq = _shard(self._seq_by_id, id).get(id)
+        return None if seq is None else self._log[seq]
+
+    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> None:
+        """Drop what is over, oldest first and only as far as needed, until `record` fits."""
+        size_bytes = record.size_bytes
+        if size_bytes > self._limits.bytes_max:
+            raise StoreFull("bytes", self._limits.bytes_max)
+        new_records = 1 if loser is None else 0
+        new_bytes = size_bytes if loser is None else size_bytes - loser.size_bytes
+        while True:
+            if len(self._index) + new_records > self._limits.records_max:
+                full = StoreFull("records", self._limits.records_max)
+            elif self._bytes + new_bytes > self._limits.bytes_max:
+                full = StoreFull("bytes", self._limits.bytes_max)
+            else:
+                return
+            if not self.expire(wall_ms, 1):
+                raise full
+
+    def _insert(self, record: Record) -> int:
+        self._seq += 1
+        digest = record.digest
+        _shard(self._by_digest, digest)[digest] = record
+        _shard(self._seq_by_id, record.id)[record.id] = self._seq
+        self._index.add(record.key)
+        self._log.append(self._seq, record)
+        self._bytes += record.size_bytes
+        return self._seq
+
+    def _remove(self, record: Record) -> None:
+        digest = record.digest
+        del _shard(self._by_digest, digest)[digest]
+        del self._log[_shard(self._seq_by_id, record.id).pop(record.id)]
+        self._index.discard(record.key)
+        self._bytes -= record.size_bytes
+
+
+def _shard(tables: list[dict[K, V]], key: K) -> dict[K, V]:
+    """Return the dict `key` belongs in. A dict picks its slot by the low bits of the hash, so take others."""
+    return tables[hash(key) >> 24 & SHARDS - 1]
