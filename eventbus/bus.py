@@ -1,0 +1,111 @@
+"""Fan out events to subscribers without ever waiting for one of them.
+
+Of the ways to broadcast (wait for the slowest, a task per message, a queue per subscriber, shared log)
+this is the queue per subscriber, with the one rule that keeps it honest: the queue is bounded, and a
+subscriber whose queue is full is cut and told so. It then reads what it missed from the store.
+"""
+
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from eventbus.events import Event
+
+BUFFER_EVENTS = 4096
+"""Events a subscriber may be behind. Our choice: four batches of 1,000 records, under 1 MB of pointers."""
+
+
+class SubscriberLagged(Exception):
+    """The subscriber was cut because its buffer was full; what it missed is in the store."""
+
+
+class BusClosed(Exception):
+    """The bus was closed: the node is shutting down and no event will follow."""
+
+
+class Subscription:
+    """One subscriber's end. Use as a context manager; leaving it ends the subscription."""
+
+    def __init__(self, bus: "EventBus", kinds: tuple[type[Event], ...], buffer_events: int) -> None:
+        self._bus = bus
+        self._kinds = kinds
+        self._buffer: deque[Event] = deque()
+        self._buffer_events = buffer_events
+        self._bell = trio.Event()
+        self._lagged = False
+
+    async def receive(self) -> list[Event]:
+        """Wait until something happened, then return all of it, oldest first, never empty.
+
+        Raises:
+            SubscriberLagged: this subscriber was too slow; the subscription is over.
+            BusClosed: the node is shutting down; everything published before has been returned.
+        """
+        while not self._buffer:
+            if self._lagged:
+                raise SubscriberLagged(f"more than {self._buffer_events} events behind")
+            if self._bus.closed:
+                raise BusClosed
+            self._bell = trio.Event()
+            await self._bell.wait()
+        events = list(self._buffer)
+        self._buffer.clear()
+        return events
+
+    def offer(self, event: Event) -> bool:
+        """Take an event from the bus. Returns False when the buffer is full: the subscriber is cut."""
+        if isinstance(event, self._kinds):
+            if len(self._buffer) >= self._buffer_events:
+                self._lagged = True
+                self._buffer.clear()
+                self._bell.set()
+                return False
+            self._buffer.append(event)
+            self._bell.set()
+        return True
+
+    def ring(self) -> None:
+        """Wake the subscriber so that it looks at the bus's state."""
+        self._bell.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bus.forget(self)
+
+
+class EventBus:
+    """Publish events to any number of subscribers."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[Subscription, None] = {}  # a set that keeps the order of arrival
+        self.closed = False
+        self.lagged_total = 0
+
+    def subscribe(self, *kinds: type[Event], buffer_events: int = BUFFER_EVENTS) -> Subscription:
+        """Start a subscription to events of `kinds`; what is published from now on is kept for it."""
+        subscription = Subscription(self, kinds, buffer_events)
+        self._subscriptions[subscription] = None
+        return subscription
+
+    def publish(self, event: Event) -> None:
+        """Hand `event` to every subscriber. Never waits, never raises."""
+        lagged = [s for s in self._subscriptions if not s.offer(event)]
+        for subscription in lagged:
+            self.lagged_total += 1
+            self.forget(subscription)
+
+    def forget(self, subscription: Subscription) -> None:
+        """End a subscription; ending it twice does no harm."""
+        self._subscriptions.pop(subscription, None)
+
+    def close(self) -> None:
+        """Tell every subscriber that nothing will follow."""
+        self.closed = True
+        for subscription in self._subscriptions:
+            subscription.ring()
