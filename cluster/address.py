@@ -1,0 +1,33 @@
+"""`host:port` in text and back, IPv6 in brackets."""
+
+
+def parse_address(text: str, *, port_default: int | None = None) -> tuple[str, int]:
+    """Split `host:port`, `[v6]:port`, or a bare host when there is a default port.
+
+    Raises:
+        ValueError: names what is wrong with the text (the writer's fault).
+    """
+    host, port_text = text, ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(f"{text!r} is not [address]:port")
+        port_text = rest[1:]
+    elif text.count(":") == 1:
+        host, _, port_text = text.partition(":")
+    elif ":" in text:
+        raise ValueError(f"{text!r}: write an IPv6 address as [address]:port")
+    if not host:
+        raise ValueError(f"{text!r} names no host")
+    if not port_text:
+        if port_default is None:
+            raise ValueError(f"{text!r} names no port; write host:port")
+        return host, port_default
+    if not (port_text.isascii() and port_text.isdigit()) or int(port_text) > 65535:
+        raise ValueError(f"{text!r}: port {port_text!r} is not a number from 0 to 65535")
+    return host, int(port_text)
+
+
+def format_address(host: str, port: int) -> str:
+    """Join host and port, with an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,57 @@
+"""A beacon: 58 bytes by multicast that say "a node of this cluster listens there".
+
+It only announces. It is never answered, so a forged one cannot make a node send anything to a third
+party; all it can lead to is a rationed dial, and who is really there is settled by the handshake.
+
+Layout, big-endian: magic and version (4), cluster tag (8), node id (16), TCP port (2), epoch (8: Unix
+milliseconds of the node's start), keyed BLAKE2b tag over all before it (16). The key is derived from
+the cluster's name, so beacons of another cluster and stray datagrams fall out before they are parsed;
+it becomes a real authentication only when the cluster has a secret key.
+"""
+
+import struct
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from cluster.messages import NODE_ID_BYTES
+
+_MAGIC = b"DFB1"
+_LAYOUT = struct.Struct(f">4s8s{NODE_ID_BYTES}sHQ")
+_TAG_BYTES = 16
+
+BEACON_BYTES = _LAYOUT.size + _TAG_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """What a beacon says. `epoch_ms`: Unix milliseconds of the node's start."""
+
+    node_id: bytes
+    port: int
+    epoch_ms: int
+
+
+class BeaconCodec:
+    """Encode and decode the beacons of one cluster."""
+
+    def __init__(self, cluster: str) -> None:
+        self._key = blake2b(cluster.encode(), digest_size=32, person=b"dayfly-beacon").digest()
+        self._cluster_tag = blake2b(b"cluster", digest_size=8, key=self._key).digest()
+
+    def encode(self, beacon: Beacon) -> bytes:
+        """Return the datagram that announces `beacon`."""
+        body = _LAYOUT.pack(_MAGIC, self._cluster_tag, beacon.node_id, beacon.port, beacon.epoch_ms)
+        return body + self._tag(body)
+
+    def decode(self, datagram: bytes) -> Beacon | None:
+        """Return what a datagram announces, or None if it is not a beacon of this cluster."""
+        if len(datagram) != BEACON_BYTES or datagram[:4] != _MAGIC:
+            return None
+        body, tag = datagram[:-_TAG_BYTES], datagram[-_TAG_BYTES:]
+        if body[4:12] != self._cluster_tag or tag != self._tag(body):
+            return None
+        _, _, node_id, port, epoch_ms = _LAYOUT.unpack(body)
+        return Beacon(node_id, port, epoch_ms) if port else None
+
+    def _tag(self, body: bytes) -> bytes:
+        return blake2b(body, digest_size=_TAG_BYTES, key=self._key).digest()

@@ -1,0 +1,252 @@
+"""Addresses worth dialling, and when.
+
+Four sources: seeds (`--join`), nodes that a peer told of, nodes that were linked before, and beacons.
+Seeds and lost members are dialled for ever, with back-off and before all others. A beacon is a hint by
+anybody: those live in a table of their own that forgets, and the dials they lead to are rationed.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from cachetools import LRUCache
+
+from cluster.messages import Member
+from cluster.vocabulary import Dial, Effect, Now, Resolve
+
+DIALS_IN_FLIGHT_MAX = 8
+BEACON_DIALS_PER_S = 5.0
+"""Dials led to by beacons, the one source a stranger can feed. Seeds and members are not rationed."""
+BACKOFF_S_MIN, BACKOFF_S_MAX = 0.5, 30.0
+HIGHER_ID_WAITS_S = 0.3
+"""Of two nodes that heard of each other the lower id dials at once; the higher gives it this long."""
+FULL_WAIT_S = 0.1
+"""How soon to look again when all dials in flight are taken; each ends within its own deadline."""
+
+CANDIDATES_MAX = 1024
+"""Addresses from beacons and from peers, each; the least recently heard of goes first."""
+BEACON_TRIES_MAX = 3
+"""A beacon's address that failed so often is forgotten; its node will beacon again if it lives."""
+MEMBER_FORGET_S = 24 * 3600.0
+"""A lost member is dialled for a day, then forgotten, as its records are. Seeds are never forgotten."""
+RESOLVE_S = 30.0
+"""How often a seed's name is looked up again: at least as often as a lost member is dialled."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An address worth dialling.
+
+    Attributes:
+        address: str, `host:port`.
+        node_id: who is thought to be there, or None.
+        seed: the `--join` value it comes from, or None.
+        beacon: whether nothing but a beacon speaks for it.
+        heard: how many beacons named it.
+        attempts: dials that came to nothing in a row.
+        next_s: when to dial (again), monotonic seconds.
+        lost_s: since when it should be linked and is not, monotonic seconds, or None.
+        in_flight: whether a dial is under way.
+        error: why the last dial failed or the last link ended; empty when neither happened.
+    """
+
+    address: str
+    node_id: bytes | None = None
+    seed: str | None = None
+    beacon: bool = False
+    heard: int = 1
+    attempts: int = 0
+    next_s: float = 0.0
+    lost_s: float | None = None
+    in_flight: bool = False
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Seed:
+    """A `--join` value: when it is looked up next, and how the last look-up failed."""
+
+    next_s: float = 0.0
+    attempts: int = 0
+    error: str = ""
+    addresses: list[str] = field(default_factory=list[str])
+
+
+class Candidates:
+    """The table. `linked` is the live view of the node ids that a link is up with."""
+
+    def __init__(self, node_id: bytes, linked: Collection[bytes], seeds: Iterable[str], rng: Random) -> None:
+        self._node_id = node_id
+        self._linked = linked
+        self._rng = rng
+        self._seeds = {seed: _Seed() for seed in seeds}
+        self._known: dict[str, Candidate] = {}
+        self._hints: LRUCache[str, Candidate] = LRUCache(CANDIDATES_MAX)
+        self._own: LRUCache[str, bool] = LRUCache(CANDIDATES_MAX)
+        self._tokens = BEACON_DIALS_PER_S
+        self._tokens_s = 0.0
+
+    # --- questions --------------------------------------------------------------------------------------
+
+    @property
+    def unlinked(self) -> bool:
+        """Whether anybody is known, or hinted at, whom no link is up with."""
+        return any(self._is_unlinked(c) for c in self._all())
+
+    @property
+    def lost(self) -> list[Candidate]:
+        """Seeds and members that should be linked and are not, for people to look at."""
+        return [c for c in self._known.values() if self._is_unlinked(c)]
+
+    @property
+    def seed_errors(self) -> dict[str, str]:
+        """Seeds whose last look-up failed, and why."""
+        return {name: seed.error for name, seed in self._seeds.items() if seed.error}
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `tick` must be called next (monotonic seconds), or None."""
+        times = [c.next_s for c in self._all() if not c.in_flight and self._is_unlinked(c)]
+        times += [s.next_s for s in self._seeds.values()]
+        return min(times, default=None)
+
+    # --- what was heard ---------------------------------------------------------------------------------
+
+    def link_up(self, peer: bytes, address: str) -> None:
+        """`peer` is linked and can be dialled at `address`: other ideas of where it lives are dropped."""
+        hint: Candidate | None = self._hints.pop(address, None)
+        candidate = self._known.get(address) or hint or Candidate(address)
+        for other in [a for a, c in self._known.items() if c.node_id == peer and c.seed is None]:
+            del self._known[other]
+        candidate.node_id, candidate.beacon, candidate.in_flight = peer, False, False
+        candidate.attempts, candidate.lost_s, candidate.error = 0, None, ""
+        self._known[address] = candidate
+
+    def link_down(self, peer: bytes, reason: str, now: Now) -> None:
+        """The link with `peer` is gone: dial again, the lower id first."""
+        for candidate in self._known.values():
+            if candidate.node_id == peer:
+                candidate.next_s = now.s + self._head_start(peer) + self._rng.uniform(0.0, 0.1)
+                candidate.lost_s, candidate.error = now.s, reason
+
+    def told(self, members: Iterable[Member], now: Now) -> None:
+        """A peer told of others: dial those we are not linked with."""
+        for member in members:
+            if member.node_id == self._node_id or member.node_id in self._linked:
+                continue
+            next_s = now.s + self._head_start(member.node_id)
+            known = self._known.get(member.address)
+            if known is not None:
+                known.next_s = min(known.next_s, next_s)
+            elif len(self._known) < CANDIDATES_MAX:
+                self._known[member.address] = Candidate(
+                    member.address, member.node_id, next_s=next_s, lost_s=now.s
+                )
+
+    def beacon(self, node_id: bytes, address: str, now: Now) -> float | None:
+        """A beacon was heard. Returns when `tick` is due for it (monotonic seconds), or None."""
+        if node_id == self._node_id or node_id in self._linked or address in self._own:
+            return None
+        known = self._known.get(address)
+        if known is not None:
+            if known.node_id != node_id or known.attempts > 1:
+                # It is back, perhaps as another node: do not wait for the back-off.
+                known.node_id, known.attempts, known.next_s = node_id, 0, min(known.next_s, now.s)
+            return known.next_s
+        hint: Candidate | None = self._hints.get(address)
+        if hint is not None:
+            hint.node_id, hint.heard = node_id, hint.heard + 1
+            return None
+        next_s = now.s + self._head_start(node_id)
+        self._hints[address] = Candidate(address, node_id, beacon=True, next_s=next_s)
+        return next_s
+
+    def resolved(self, name: str, addresses: Iterable[str], reason: str, now: Now) -> None:
+        """A seed's name was looked up: its addresses are candidates; those it no longer has are not."""
+        seed = self._seeds[name]
+        found = [a for a in addresses if a not in self._own]
+        seed.error, seed.attempts = reason, 0 if found else seed.attempts + 1
+        seed.next_s = now.s + (RESOLVE_S if found else self._backoff_s(seed.attempts))
+        if not found:
+            return
+        for address in seed.addresses:
+            stale = self._known.get(address)
+            if address not in found and stale is not None and self._is_unlinked(stale):
+                del self._known[address]
+        for address in found:
+            self._known.setdefault(address, Candidate(address, next_s=now.s)).seed = name
+        seed.addresses = found
+
+    def dial_failed(self, address: str, reason: str, node_id: bytes | None, now: Now) -> None:
+        """A dial came to nothing: back off, or forget a mere hint. `node_id`: who answered, if known."""
+        hint: Candidate | None = self._hints.get(address)
+        candidate = self._known.get(address) or hint
+        if candidate is None:
+            return
+        candidate.in_flight, candidate.error = False, reason
+        candidate.attempts += 1
+        candidate.next_s = now.s + self._backoff_s(candidate.attempts)
+        if node_id is not None:
+            candidate.node_id = node_id
+        if hint is not None and candidate.attempts >= BEACON_TRIES_MAX:
+            self._hints.pop(address, None)
+
+    def is_self(self, address: str) -> None:
+        """We dialled ourselves at `address`: never again."""
+        self._own[address] = True
+        self._hints.pop(address, None)
+        self._known.pop(address, None)
+
+    # --- what to do -------------------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> list[Effect]:
+        """Look up seeds and dial candidates that are due; forget members lost for too long."""
+        effects: list[Effect] = []
+        for name, seed in self._seeds.items():
+            if seed.next_s <= now.s:
+                seed.next_s = now.s + RESOLVE_S
+                effects.append(Resolve(name))
+        for address, candidate in list(self._known.items()):
+            lost_s = candidate.lost_s
+            if candidate.seed is None and lost_s is not None and now.s - lost_s > MEMBER_FORGET_S:
+                del self._known[address]
+        return effects + self._dials(now)
+
+    def _dials(self, now: Now) -> list[Effect]:
+        """Choose whom to dial now: seeds and members first, then hints, those heard most often first."""
+        flying = [c for c in self._all() if c.in_flight]
+        busy = {c.node_id for c in flying if c.node_id is not None}
+        due = [c for c in self._all() if not c.in_flight and c.next_s <= now.s and self._is_unlinked(c)]
+        due.sort(key=lambda c: (c.beacon, -c.heard, c.next_s))
+        elapsed_s, self._tokens_s = now.s - self._tokens_s, now.s
+        self._tokens = min(self._tokens + elapsed_s * BEACON_DIALS_PER_S, BEACON_DIALS_PER_S)
+        effects: list[Effect] = []
+        for candidate in due:
+            if len(flying) + len(effects) >= DIALS_IN_FLIGHT_MAX:
+                candidate.next_s = now.s + FULL_WAIT_S
+            elif candidate.node_id in busy:
+                candidate.next_s = now.s + HIGHER_ID_WAITS_S
+            elif candidate.beacon and self._tokens < 1:
+                candidate.next_s = now.s + 1 / BEACON_DIALS_PER_S
+            else:
+                self._tokens -= candidate.beacon
+                candidate.in_flight = True
+                if candidate.node_id is not None:
+                    busy.add(candidate.node_id)
+                effects.append(Dial(candidate.address))
+        return effects
+
+    def _all(self) -> list[Candidate]:
+        return [*self._known.values(), *self._hints.values()]
+
+    def _is_unlinked(self, candidate: Candidate) -> bool:
+        return candidate.node_id != self._node_id and candidate.node_id not in self._linked
+
+    def _head_start(self, node_id: bytes) -> float:
+        """How long to leave it to the other one to dial us, in seconds."""
+        return 0.0 if self._node_id < node_id else HIGHER_ID_WAITS_S
+
+    def _backoff_s(self, attempts: int) -> float:
+        """0.5, 1, 2, … 30 s, each times 0.5 to 1, so that nodes that lost each other spread out."""
+        whole_s: float = min(BACKOFF_S_MIN * 2 ** min(attempts - 1, 10), BACKOFF_S_MAX)
+        return whole_s * self._rng.uniform(0.5, 1.0)

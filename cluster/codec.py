@@ -1,0 +1,146 @@
+"""Messages to frames and back. All size limits are checked before anything is allocated.
+
+A frame is `u32 length | u8 type | u8 flags | body`, big-endian; `length` counts what follows it; the
+body is one message as MessagePack. Flag bit 0 says *critical*: a reader that does not know the type of
+a critical frame ends the link, any other unknown frame it skips. So a later release can add messages
+without losing an earlier one.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from cluster import messages as m
+from cluster.messages import DIGEST_BYTES, Message, WireRecord
+from validator import Record
+
+FRAME_BYTES_MAX: Final = 1024 * 1024 + 4096
+"""Largest frame after its length field: one record of 1 MiB and everything around it."""
+
+BATCH_BYTES: Final = 64 * 1024
+"""Where a batch of records is cut: large enough that per-frame costs vanish, small enough that a ping
+behind it does not wait. A single larger record travels in a frame of its own."""
+
+RECORD_OVERHEAD_BYTES: Final = 24
+"""What MessagePack adds to a record at most: array header, three text headers, one integer."""
+
+CRITICAL: Final = 1
+
+_HEADER: Final = struct.Struct(">IBB")
+_TYPES: Final[dict[int, type[Message]]] = {
+    1: m.Hello,
+    2: m.Ready,
+    3: m.Bye,
+    4: m.Ping,
+    5: m.Pong,
+    6: m.Push,
+    7: m.IHave,
+    8: m.Want,
+    9: m.Reconcile,
+    10: m.Reconciled,
+    11: m.Fetch,
+    12: m.Page,
+    13: m.Peers,
+}
+_NUMBERS: Final = {kind: number for number, kind in _TYPES.items()}
+_DECODERS: Final = {number: msgspec.msgpack.Decoder(kind) for number, kind in _TYPES.items()}
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class FrameError(ValueError):
+    """The peer sent bytes that no Dayfly node sends. Its fault; the link must end; nothing was taken."""
+
+
+def encode(message: Message) -> bytes:
+    """Encode a message as one frame, ready to be written.
+
+    Raises:
+        ValueError: the frame would pass `FRAME_BYTES_MAX` (our bug; nothing was sent).
+    """
+    body = _ENCODER.encode(message)
+    length = len(body) + 2
+    if length > FRAME_BYTES_MAX:
+        raise ValueError(f"{type(message).__name__} of {length} bytes passes FRAME_BYTES_MAX")
+    return _HEADER.pack(length, _NUMBERS[type(message)], CRITICAL) + body
+
+
+class FrameReader:
+    """Turn a byte stream into messages. Feed it what arrives; it keeps at most one incomplete frame."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take bytes and yield every message that is now complete, in order.
+
+        Raises:
+            FrameError: the bytes are not frames of this protocol. Messages yielded before are good;
+                the reader must not be used again.
+        """
+        self._buffer += data
+        at = 0
+        try:
+            while len(self._buffer) - at >= _HEADER.size:
+                length, number, flags = _HEADER.unpack_from(self._buffer, at)
+                if not 2 <= length <= FRAME_BYTES_MAX:
+                    raise FrameError(f"frame length {length} is not in 2 to {FRAME_BYTES_MAX}")
+                if len(self._buffer) - at < 4 + length:
+                    break
+                body = memoryview(self._buffer)[at + 6 : at + 4 + length]
+                at += 4 + length
+                try:
+                    message = _decode(number, flags, body)
+                finally:
+                    body.release()
+                if message is not None:
+                    yield message
+        finally:
+            del self._buffer[:at]
+
+
+def _decode(number: int, flags: int, body: memoryview) -> Message | None:
+    decoder = _DECODERS.get(number)
+    if decoder is None:
+        if flags & CRITICAL:
+            raise FrameError(f"unknown critical frame type {number}")
+        return None
+    try:
+        message = decoder.decode(body)
+    # msgspec raises UnicodeDecodeError for bad UTF-8 and RecursionError for deep nesting.
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise FrameError(f"bad {_TYPES[number].__name__} frame: {type(error).__name__}") from error
+    if isinstance(message, m.IHave | m.Want) and len(message.digests) % DIGEST_BYTES:
+        raise FrameError(f"{len(message.digests)} bytes of {type(message).__name__} are not whole digests")
+    return message
+
+
+def split_digests(joined: bytes) -> list[bytes]:
+    """Cut joined 32-byte digests apart, as `FrameReader` has let them pass."""
+    return [joined[i : i + DIGEST_BYTES] for i in range(0, len(joined), DIGEST_BYTES)]
+
+
+def wire_record(record: Record) -> WireRecord:
+    """Return the four facts of a record for a `Push` or `Page`."""
+    return WireRecord(record.id, record.raw, record.signature, record.time_stamp)
+
+
+def batches(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Cut records into batches of at most `BATCH_BYTES` on the wire; a larger record stands alone."""
+    batch: list[Record] = []
+    batch_bytes = 0
+    for record in records:
+        size = record.size_bytes + RECORD_OVERHEAD_BYTES
+        if batch and batch_bytes + size > BATCH_BYTES:
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(record)
+        batch_bytes += size
+    if batch:
+        yield batch
+
+
+def encode_push(records: Sequence[Record]) -> bytes:
+    """Encode one batch of records as a `Push` frame."""
+    return encode(m.Push([wire_record(r) for r in records]))

@@ -1,0 +1,137 @@
+"""How links come to be: dial or accept, shake hands, hand the link on.
+
+Every failure ends here, as a reason in words; nothing that an incoming connection does may reach the
+accept loop, and nothing that a dialled one does may end the node.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+import trio
+
+from cluster.address import format_address
+from cluster.compatibility import incompatible
+from cluster.desk import Desk
+from cluster.handshake import HANDSHAKE_TIMEOUT_S, Refused, shake_hands
+from cluster.link import Connection, Link
+from cluster.membership import Membership
+from cluster.messages import Hello
+from cluster.transport import LinkError, dial, remote_host
+from cluster.vocabulary import DialFailed, Now
+
+_log = structlog.get_logger("dayfly.cluster")
+
+HANDSHAKES_MAX = 64
+"""Incoming connections that have not shaken hands yet; more are closed unheard."""
+
+REFUSALS_MAX = 64
+"""Addresses whose last refusal is remembered for people."""
+
+
+class Connector:
+    """Bring links up.
+
+    Args:
+        hello: makes what we say of ourselves, fresh for each handshake.
+        run_link: awaited with each link that comes up, until it is over.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        desk: Desk,
+        clock: Callable[[], Now],
+        hello: Callable[[], Hello],
+        run_link: Callable[[Link], Awaitable[None]],
+    ) -> None:
+        self._membership = membership
+        self._desk = desk
+        self._clock = clock
+        self._hello = hello
+        self._run_link = run_link
+        self._handshakes = 0
+        self.refused_total = 0
+        self.refusals: dict[str, str] = {}
+
+    async def dial(self, address: str) -> DialFailed | None:
+        """Connect to `address` and run the link.
+
+        Returns:
+            None after a link that was up, else what came of it.
+        """
+        try:
+            with trio.fail_after(HANDSHAKE_TIMEOUT_S):
+                stream = await dial(address)
+        except LinkError as error:
+            return DialFailed(address, str(error))
+        except trio.TooSlowError:
+            return DialFailed(address, f"no answer within {HANDSHAKE_TIMEOUT_S:.0f} s")
+        async with _closing(stream):
+            link = await self._introduce(stream, address, dialled=True)
+            if isinstance(link, DialFailed):
+                return link
+            await self._run_link(link)
+            return None
+
+    async def accept(self, stream: trio.SocketStream) -> None:
+        """Serve one incoming connection until it is over."""
+        async with _closing(stream):
+            if self._handshakes >= HANDSHAKES_MAX:
+                self.refused_total += 1
+                return
+            self._handshakes += 1
+            try:
+                link = await self._introduce(stream, remote_host(stream), dialled=False)
+            except LinkError:
+                return  # gone before it was looked at
+            finally:
+                self._handshakes -= 1
+            if isinstance(link, DialFailed):
+                self.refused_total += 1
+            else:
+                await self._run_link(link)
+
+    async def _introduce(
+        self, stream: trio.SocketStream, address: str, *, dialled: bool
+    ) -> Link | DialFailed:
+        """Shake hands. `address`: what was dialled, or the remote host of an incoming connection."""
+        connection, ours = Connection(stream), self._hello()
+        try:
+            theirs = await shake_hands(
+                connection, ours, lambda theirs: self._judge(ours, theirs, dialled=dialled), dialled=dialled
+            )
+        except Refused as refused:
+            return self._refused(address, refused)
+        if not dialled:
+            address = format_address(address, theirs.port)
+        self.refusals.pop(address, None)
+        return Link(connection, theirs, ours, address, dialled=dialled, desk=self._desk)
+
+    def _judge(self, ours: Hello, theirs: Hello, *, dialled: bool) -> tuple[str, str] | None:
+        """Say why the sender of `theirs` is not welcome, or None."""
+        now = self._clock()
+        refusal = incompatible(ours, theirs, now.wall_ms)
+        return refusal or self._membership.refusal(theirs, dialled=dialled, now=now)
+
+    def _refused(self, address: str, refused: Refused) -> DialFailed:
+        """Note why a link did not come up, for people and for the engine."""
+        if refused.code not in ("duplicate", "self", "failed") and (
+            self.refusals.get(address) != refused.reason
+        ):
+            if len(self.refusals) >= REFUSALS_MAX:
+                self.refusals.clear()
+            self.refusals[address] = refused.reason
+            _log.warning("link refused", address=address, code=refused.code, reason=refused.reason)
+        duplicate = refused.code == "duplicate" and refused.theirs is not None
+        node_id = refused.theirs.node_id if duplicate and refused.theirs is not None else None
+        return DialFailed(address, refused.reason, node_id, is_self=refused.code == "self")
+
+
+@asynccontextmanager
+async def _closing(stream: trio.SocketStream) -> AsyncGenerator[None, None]:
+    """Close a connection whatever happens, without waiting for the other side."""
+    try:
+        yield
+    finally:
+        await trio.aclose_forcefully(stream)

@@ -1,0 +1,179 @@
+"""What peers say to each other: frozen messages, one per frame.
+
+Messages carry record payloads only in `Push` and `Page`; everything else speaks of records by their
+32-byte digests. Fields are positional on the wire (MessagePack arrays): new fields go to the end with a
+default, and a reader ignores fields it does not know, so that a release talks to the one before it.
+"""
+
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+PROTOCOL_MIN = 1
+PROTOCOL_MAX = 1
+
+NODE_ID_BYTES = 16
+DIGEST_BYTES = 32
+
+Text = Annotated[str, Meta(max_length=256)]
+NodeId = Annotated[bytes, Meta(min_length=NODE_ID_BYTES, max_length=NODE_ID_BYTES)]
+WallMs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Key = Annotated[bytes, Meta(max_length=40)]
+Fingerprint = Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
+class WireRecord(NamedTuple):
+    """A record as it travels: its four facts. The receiver computes the digest itself."""
+
+    id: str
+    raw: str
+    signature: str
+    time_stamp: int
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True):
+    """The first message in each direction. Features are described, not negotiated.
+
+    Attributes:
+        protocol_min, protocol_max: the versions the sender speaks; the link uses min(max, max).
+        features: what else the sender can do; unknown words are ignored.
+        node_id: 16 random bytes, new with each start of a node without a data directory.
+        incarnation: Unix milliseconds of the sender's start.
+        cluster: the cluster's name; another one is refused.
+        name: what the node calls itself, for people.
+        port: the TCP port the sender listens on for peers.
+        http: the sender's HTTP address, for people.
+        rules: the sender's validator chain and record life; other ones are refused.
+        records: how many records the sender holds.
+        wall_ms: the sender's wall clock.
+    """
+
+    protocol_min: int
+    protocol_max: int
+    features: Annotated[list[Text], Meta(max_length=64)]
+    node_id: NodeId
+    incarnation: WallMs
+    cluster: Text
+    name: Text
+    port: Annotated[int, Meta(ge=0, le=65535)]
+    http: Text
+    rules: Text
+    records: Count
+    wall_ms: WallMs
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True):
+    """The dialling side keeps this connection: the link is up."""
+
+
+class Bye(msgspec.Struct, frozen=True, array_like=True):
+    """The link is over. `code` is a stable slug, `reason` one sentence for people."""
+
+    code: Text
+    reason: Annotated[str, Meta(max_length=1024)]
+
+
+class Ping(msgspec.Struct, frozen=True, array_like=True):
+    """Are you there, and do we hold the same?
+
+    Attributes:
+        seq: echoed in the answer.
+        wall_ms: the sender's wall clock.
+        lag_ms: how late the sender's event loop runs.
+        records: how many records the sender holds.
+        lower_ms, upper_ms: bounds of the window, Unix milliseconds, told as ages before `wall_ms`
+            to keep an idle link's ping small.
+        fingerprint: of the sender's records in the window.
+    """
+
+    seq: Count
+    wall_ms: WallMs
+    lag_ms: Count
+    records: Count
+    lower_age_ms: Count
+    upper_age_ms: Count
+    fingerprint: Fingerprint
+
+
+class Pong(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to `Ping`: the same facts of the other side, over the asker's window."""
+
+    seq: Count
+    wall_ms: WallMs
+    lag_ms: Count
+    records: Count
+    fingerprint: Fingerprint
+
+
+class Push(msgspec.Struct, frozen=True, array_like=True):
+    """Records: sent eagerly by the node that accepted them, or because they were wanted."""
+
+    records: list[WireRecord]
+
+
+class IHave(msgspec.Struct, frozen=True, array_like=True):
+    """The sender holds these records.
+
+    Attributes:
+        origin: node id of the node that sends them eagerly; empty when nobody will.
+        digests: 32 bytes each, joined.
+    """
+
+    origin: Annotated[bytes, Meta(max_length=NODE_ID_BYTES)]
+    digests: bytes
+
+
+class Want(msgspec.Struct, frozen=True, array_like=True):
+    """Send me these records (GRAFT in PlumTree's words). `digests`: 32 bytes each, joined."""
+
+    digests: bytes
+
+
+class Reconcile(msgspec.Struct, frozen=True, array_like=True):
+    """A Negentropy V1 message over the initiator's window, in Unix milliseconds."""
+
+    lower_ms: WallMs
+    upper_ms: WallMs
+    message: bytes
+
+
+class Reconciled(msgspec.Struct, frozen=True, array_like=True):
+    """The responder's Negentropy V1 message over the same window."""
+
+    lower_ms: WallMs
+    upper_ms: WallMs
+    message: bytes
+
+
+class Fetch(msgspec.Struct, frozen=True, array_like=True):
+    """Send me your records in order of time, from after this key (empty: from the oldest)."""
+
+    after: Key
+
+
+class Page(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to `Fetch`. `last`: key to go on after; `more`: there may be further ones."""
+
+    records: list[WireRecord]
+    last: Key
+    more: bool
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """Where a node of the cluster can be dialled. `address`: `host:port` of its peer port."""
+
+    node_id: NodeId
+    address: Text
+
+
+class Peers(msgspec.Struct, frozen=True, array_like=True):
+    """Nodes the sender has links to, so that a newcomer finds all from one."""
+
+    members: Annotated[list[Member], Meta(max_length=1024)]
+
+
+Message = (
+    Hello | Ready | Bye | Ping | Pong | Push | IHave | Want | Reconcile | Reconciled | Fetch | Page | Peers
+)

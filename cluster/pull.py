@@ -1,0 +1,195 @@
+"""Records we know of but do not hold: from whom to want them, and when.
+
+Every way of hearing about a record (a neighbour's IHAVE, the result of a reconciliation, an announced
+large record) ends in this one table, so a record is asked for once at a time whoever told of it. An
+entry whose origin will push it waits a *graft timer* first, because the payload is most likely on its
+way; one nobody will push is asked for at once.
+
+The graft timer adapts: four times the largest recent gap between an IHAVE and the eager payload that
+followed it, within 5 to 250 ms (PlumTree leaves the value open; iroh-gossip uses 80 ms; our choice to
+measure it, because a payload asked for too early is a payload received twice).
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cluster.messages import Want
+from cluster.vocabulary import Effect, Send
+
+MISSING_MAX = 65_536
+"""Entries in the table, about 20 MB. What does not fit is found again by the next reconciliation."""
+
+ASKED_MAX = 2_048
+"""Records asked of one peer at a time: 64 KiB of digests, and an answer that other traffic can pass."""
+
+GRAFT_S_MIN = 0.005
+GRAFT_S_MAX = 0.250
+GRAFT_FACTOR = 4.0
+
+ASK_TIMEOUT_S = 3.0
+"""How long a peer may take to send what was asked of it before another is asked."""
+
+TRIES_MAX = 8
+"""After so many unanswered requests the entry is dropped; it may have expired everywhere."""
+
+FULL_PAUSE_S = 20.0
+"""How long to ask for nothing after the store refused for want of room: one sync interval."""
+
+
+@dataclass(slots=True)
+class _Missing:
+    """One record that is not here: who would push it, who has it, who was asked, and what is next."""
+
+    origin: bytes
+    heard_s: float
+    due_s: float
+    announcers: list[bytes] = field(default_factory=list[bytes])
+    asked: bytes | None = None
+    tries: int = 0
+
+
+class Pull:
+    """The table of missing records."""
+
+    def __init__(self) -> None:
+        self._missing: OrderedDict[bytes, _Missing] = OrderedDict()
+        self._asked_of: dict[bytes, int] = {}
+        self._gap_s = GRAFT_S_MAX / GRAFT_FACTOR
+        self._paused_until_s = 0.0
+        self._next_s: float | None = None
+        self.overflow_total = 0
+        self.asked_total = 0
+
+    def __len__(self) -> int:
+        return len(self._missing)
+
+    @property
+    def graft_s(self) -> float:
+        """How long an announced record is given to arrive by itself, in seconds."""
+        return min(max(self._gap_s * GRAFT_FACTOR, GRAFT_S_MIN), GRAFT_S_MAX)
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `tick` is next worth calling (monotonic seconds; may be early, never late), or None."""
+        return self._next_s if self._missing else None
+
+    def announced(
+        self, peer: bytes, origin: bytes, digests: Iterable[bytes], now_s: float, *, at_once: bool
+    ) -> None:
+        """Note that `peer` holds `digests`, none of which is held here; `tick` then asks for them.
+
+        Args:
+            origin: who pushes them eagerly; empty when nobody does.
+            at_once: nobody will send them by itself.
+        """
+        due_s = now_s if at_once else now_s + self.graft_s
+        for digest in digests:
+            entry = self._missing.get(digest)
+            if entry is None:
+                if len(self._missing) >= MISSING_MAX:
+                    self.overflow_total += 1
+                    continue
+                entry = self._missing[digest] = _Missing(origin, now_s, due_s)
+            elif entry.asked is None:
+                entry.due_s = min(entry.due_s, due_s)
+            if peer not in entry.announcers:
+                entry.announcers.append(peer)
+        self._wake(due_s)
+
+    def arrived(self, digest: bytes, now_s: float) -> bytes | None:
+        """Forget `digest`, which is here now.
+
+        Returns:
+            the origin it was announced with, or None when it was not expected.
+        """
+        entry = self._missing.pop(digest, None)
+        if entry is None:
+            return None
+        if entry.asked is not None:
+            self._give_back(entry)
+        else:
+            gap_s = now_s - entry.heard_s
+            # A maximum that fades by a fiftieth with each sample stands in for the 95th percentile.
+            self._gap_s = max(gap_s, self._gap_s * 0.98)
+        return entry.origin
+
+    def refused(self, digests: Iterable[bytes]) -> None:
+        """Forget digests that arrived but were not taken: they would not be taken from others either."""
+        for digest in digests:
+            entry = self._missing.pop(digest, None)
+            if entry is not None and entry.asked is not None:
+                self._give_back(entry)
+
+    def pause(self, now_s: float) -> None:
+        """Ask for nothing for `FULL_PAUSE_S`: the store has no room. Forgets all entries."""
+        self._missing.clear()
+        self._asked_of.clear()
+        self._paused_until_s = now_s + FULL_PAUSE_S
+
+    def paused(self, now_s: float) -> bool:
+        """Whether the store was full a moment ago."""
+        return now_s < self._paused_until_s
+
+    def link_down(self, peer: bytes, now_s: float) -> None:
+        """Stop waiting for `peer`: what it would have pushed or was asked for is due from others now."""
+        self._asked_of.pop(peer, None)
+        for digest, entry in list(self._missing.items()):
+            if peer in entry.announcers:
+                entry.announcers.remove(peer)
+            if entry.asked == peer:
+                entry.asked = None
+                entry.due_s = now_s
+            elif entry.origin == peer and entry.asked is None:
+                entry.due_s = now_s
+            if not entry.announcers and entry.asked is None:
+                del self._missing[digest]
+        self._wake(now_s)
+
+    def tick(self, now_s: float) -> list[Effect]:
+        """Ask for everything that is due, one `Want` per peer, and plan the next deadline."""
+        if self._next_s is None or now_s < self._next_s:
+            return []
+        self._next_s = None
+        wanted: dict[bytes, list[bytes]] = {}
+        dropped: list[bytes] = []
+        for digest, entry in self._missing.items():
+            if entry.due_s > now_s:
+                self._wake(entry.due_s)
+                continue
+            peer = self._choose(entry)
+            if peer is None:
+                if entry.tries >= TRIES_MAX:
+                    dropped.append(digest)
+                continue  # every announcer is busy: `arrived` wakes us when one has room
+            entry.asked, entry.due_s = peer, now_s + ASK_TIMEOUT_S
+            entry.tries += 1
+            self._asked_of[peer] = self._asked_of.get(peer, 0) + 1
+            wanted.setdefault(peer, []).append(digest)
+            self._wake(entry.due_s)
+        self.refused(dropped)
+        self.asked_total += sum(map(len, wanted.values()))
+        return [Send(peer, Want(b"".join(digests))) for peer, digests in wanted.items()]
+
+    def _choose(self, entry: _Missing) -> bytes | None:
+        """Pick whom to ask: the announcers in turn, skipping those with enough to do."""
+        if entry.asked is not None:
+            self._give_back(entry)
+            entry.asked = None
+        if entry.tries >= TRIES_MAX:
+            return None
+        turn = entry.tries % max(len(entry.announcers), 1)
+        order: Sequence[bytes] = entry.announcers[turn:] + entry.announcers[:turn]
+        return next((p for p in order if self._asked_of.get(p, 0) < ASKED_MAX), None)
+
+    def _give_back(self, entry: _Missing) -> None:
+        """Note that the peer asked for `entry` has room for another request."""
+        if entry.asked in self._asked_of:
+            self._asked_of[entry.asked] -= 1
+            if self._asked_of[entry.asked] == 0:
+                del self._asked_of[entry.asked]
+            if self._asked_of.get(entry.asked, 0) <= ASKED_MAX // 2 and self._missing:
+                self._wake(0.0)  # somebody may have been waiting for the room
+
+    def _wake(self, at_s: float) -> None:
+        self._next_s = at_s if self._next_s is None else min(self._next_s, at_s)

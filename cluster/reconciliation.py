@@ -1,0 +1,274 @@
+"""Anti-entropy: find out with one peer what each of us lacks, whatever was lost and why.
+
+The set difference is found with Negentropy Protocol V1 over the records' keys. Equal stores cost one
+fingerprint however many records they hold; a joiner that has less than half of what the peer holds
+skips the search and reads the peer's records in order of time (`Fetch` and `Page`), then reconciles.
+
+One session runs at a time as initiator, so that a joiner with ten peers takes each record once. As
+responder a node keeps no state at all. Whatever a session finds goes through the table of missing
+records (`pull`): what we lack we want, what the peer lacks we announce to it.
+
+The window. A reconciliation covers [now - ttl + margin, now - 2 s): older ones are about to expire at
+slightly different instants, newer ones are still on their way, and both would make equal stores look
+different for ever. On join and on heal the newer ones are included, because nobody is sending them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from cluster.dissemination import IHAVE_DIGESTS_MAX
+from cluster.messages import Fetch, IHave, Reconcile, Reconciled
+from cluster.negentropy import Negentropy, NegentropyError, fingerprint
+from cluster.pull import Pull
+from cluster.vocabulary import Close, Effect, Holdings, Now, Received, Send
+from validator import FUTURE_MS_MAX
+
+SYNC_FRAME_BYTES_MAX = 64 * 1024
+"""Negentropy's frame limit: a message that other traffic can pass."""
+
+STABLE_AGE_MS = 2_000
+"""How old a record must be before its absence means loss rather than being on its way."""
+
+MARGIN_MS_MAX = 2 * FUTURE_MS_MAX
+"""How long before its end a record leaves the window: twice the largest clock offset of a link."""
+
+SESSION_TIMEOUT_S = 5.0
+"""A session that heard nothing for so long is given up; the next round will try another peer."""
+
+PULL_BACKLOG_MAX = 8_192
+"""Records still to be pulled beyond which a session waits before it looks for more."""
+
+RETRY_S_MIN, RETRY_S_MAX = 2.0, 20.0
+"""How soon after a session with a peer a difference in fingerprints starts another. It doubles while
+differences persist, up to one default sync interval: a full store or a record that only the peer
+accepts must not keep both busy."""
+
+
+@dataclass(slots=True)
+class _Session:
+    """A running session as initiator. `held`: the next message, kept back until the backlog shrinks."""
+
+    peer: bytes
+    lower_ms: int
+    upper_ms: int
+    heard_s: float
+    joining: bool
+    fetching: bool = False
+    held: bytes | None = None
+
+
+@dataclass(slots=True)
+class _History:
+    """What the last session with a peer came to."""
+
+    next_s: float = 0.0
+    retry_s: float = RETRY_S_MIN
+
+
+class Reconciliation:
+    """Run sessions with peers, one at a time, and answer theirs."""
+
+    def __init__(
+        self, holdings: Holdings, pull: Pull, rng: Random, ttl_ms: int, sync_interval_s: float
+    ) -> None:
+        self._holdings = holdings
+        self._pull = pull
+        self._rng = rng
+        self._ttl_ms = ttl_ms
+        self._margin_ms = min(MARGIN_MS_MAX, ttl_ms // 4)
+        self._sync_interval_s = sync_interval_s
+        self._round_s: float | None = None
+        self._session: _Session | None = None
+        self._joins: dict[bytes, int] = {}  # peers still to catch up with, and how much they hold
+        self._history: dict[bytes, _History] = {}
+        self.rounds_total = 0
+        self.found_total = 0
+        self.bytes_out = 0
+        self.bytes_in = 0
+
+    # --- what the rest of the engine asks ---------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether no session runs or waits and nothing is left to pull: we are as complete as we know."""
+        return self._session is None and not self._joins and not len(self._pull)
+
+    @property
+    def session_peer(self) -> bytes | None:
+        """With whom a session runs as initiator, or None."""
+        return self._session.peer if self._session else None
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `tick` must be called next (monotonic seconds), or None."""
+        times = [t for t in (self._round_s,) if t is not None]
+        if self._session:
+            times.append(self._session.heard_s + SESSION_TIMEOUT_S)
+        return min(times, default=None)
+
+    def window_ages_ms(self, ahead_ms: int) -> tuple[int, int]:
+        """Bounds of the stable window as ages before our wall clock.
+
+        Args:
+            ahead_ms: by how much our clock is ahead of the peer's (0 when it is behind): what is on its
+                way by the peer's clock must stay out.
+        """
+        return self._ttl_ms - self._margin_ms, STABLE_AGE_MS + ahead_ms
+
+    def fingerprint(self, lower_ms: int, upper_ms: int) -> bytes:
+        """Return the 16-byte Negentropy fingerprint of what we hold in [lower_ms, upper_ms)."""
+        items = self._holdings.window(max(lower_ms, 0), max(upper_ms, 0))
+        return fingerprint(items, 0, len(items))
+
+    # --- inputs -----------------------------------------------------------------------------------------
+
+    def join(self, peer: bytes, peer_records: int, now: Now) -> list[Effect]:
+        """A link came up on which it is ours to catch up."""
+        self._joins[peer] = peer_records
+        return self._next(now)
+
+    def differs(self, peer: bytes, now: Now, *, ours: bool) -> list[Effect]:
+        """A ping showed that `peer` holds something else in the stable window.
+
+        Args:
+            ours: of the two sides that notice, we are the one to start; the other one only takes note
+                and starts at the next periodic round if the difference is still there.
+        """
+        history = self._history.setdefault(peer, _History())
+        if not ours or self._session or now.s < history.next_s or self._pull.paused(now.s):
+            return []
+        return self._start(peer, now, joining=False)
+
+    def equals(self, peer: bytes) -> None:
+        """A ping showed that `peer` holds the same in the stable window."""
+        self._history.pop(peer, None)
+
+    def link_down(self, peer: bytes, now: Now) -> list[Effect]:
+        """Forget a peer; go on with the next one if a session ran with it."""
+        self._joins.pop(peer, None)
+        self._history.pop(peer, None)
+        if self._session and self._session.peer == peer:
+            self._session = None
+        return self._next(now)
+
+    def reconcile(self, peer: bytes, message: Reconcile) -> list[Effect]:
+        """Answer a peer's session: stateless, one message for one message."""
+        self.bytes_in += len(message.message)
+        items = self._holdings.window(message.lower_ms, message.upper_ms)
+        try:
+            answer = Negentropy(items, SYNC_FRAME_BYTES_MAX).respond(message.message)
+        except NegentropyError as error:
+            return [Close(peer, "bad-sync", str(error))]
+        self.bytes_out += len(answer)
+        return [Send(peer, Reconciled(message.lower_ms, message.upper_ms, answer))]
+
+    def reconciled(self, peer: bytes, message: Reconciled, now: Now) -> list[Effect]:
+        """Take the responder's answer: pull what we lack, announce what it lacks, go on or end."""
+        session = self._session
+        if session is None or session.peer != peer or session.held is not None:
+            return []  # an answer to a session given up meanwhile
+        self.bytes_in += len(message.message)
+        session.heard_s = now.s
+        items = self._holdings.window(session.lower_ms, session.upper_ms)
+        try:
+            step = Negentropy(items, SYNC_FRAME_BYTES_MAX).reconcile(message.message)
+        except NegentropyError as error:
+            self._session = None
+            return [Close(peer, "bad-sync", str(error)), *self._next(now)]
+        # Ids can come twice under a frame limit; what is already on its way is not found again.
+        need = [d for d in step.need if not self._holdings.has(d)]
+        self.found_total += len(step.have) + len(need)
+        if need and not self._pull.paused(now.s):
+            self._pull.announced(peer, b"", need, now.s, at_once=True)
+        effects = _announce(peer, [key[8:] for key in step.have])
+        if step.message is None:
+            return effects + self._finish(now)
+        session.held = step.message
+        return effects + self.resume()
+
+    def page(self, event: Received, now: Now) -> list[Effect]:
+        """A page of the peer's records has been admitted: ask for the next, or go on to reconcile."""
+        session = self._session
+        if session is None or session.peer != event.peer or not (session.fetching and event.of_page):
+            return []
+        session.heard_s = now.s
+        self.found_total += len(event.stored)
+        if event.last is None:
+            return []
+        if event.more and not event.full:
+            return [Send(event.peer, Fetch(event.last))]
+        session.fetching = False
+        return self._initiate(session)
+
+    def resume(self) -> list[Effect]:
+        """Send a message that was kept back, if the backlog of missing records allows it."""
+        session = self._session
+        if session is None or session.held is None or len(self._pull) > PULL_BACKLOG_MAX:
+            return []
+        message, session.held = session.held, None
+        return self._send(session, message)
+
+    def tick(self, peers: Sequence[bytes], now: Now) -> list[Effect]:
+        """Give up a silent session; start the periodic round with a random peer."""
+        effects: list[Effect] = []
+        session = self._session
+        if session and session.held is not None and len(self._pull):
+            session.heard_s = now.s  # not silent: we are the ones who wait
+        if session and now.s >= session.heard_s + SESSION_TIMEOUT_S:
+            self._session = None
+            if session.joining:
+                self._joins[session.peer] = 0  # once more, after the others
+            effects += self._next(now)
+        if self._round_s is None or now.s >= self._round_s:
+            due = self._round_s is not None
+            self._round_s = now.s + self._sync_interval_s
+            unequal = [p for p in peers if p in self._history]
+            if due and unequal and self._session is None and not self._pull.paused(now.s):
+                effects += self._start(self._rng.choice(unequal), now, joining=False)
+        return effects
+
+    # --- sessions ---------------------------------------------------------------------------------------
+
+    def _next(self, now: Now) -> list[Effect]:
+        """Start with the next peer to catch up with, the one that holds most first, unless one runs."""
+        if self._session or not self._joins:
+            return []
+        peer = max(self._joins, key=lambda p: self._joins[p])
+        return self._start(peer, now, joining=True)
+
+    def _start(self, peer: bytes, now: Now, *, joining: bool) -> list[Effect]:
+        self.rounds_total += 1
+        upper_age_ms = -FUTURE_MS_MAX if joining else STABLE_AGE_MS
+        lower_ms = max(now.wall_ms - self._ttl_ms + self._margin_ms, 0)
+        session = _Session(peer, lower_ms, max(now.wall_ms - upper_age_ms, 0), now.s, joining)
+        self._session = session
+        peer_records = self._joins.pop(peer, 0)
+        if joining and peer_records > 2 * len(self._holdings):
+            session.fetching = True
+            return [Send(peer, Fetch(b""))]
+        return self._initiate(session)
+
+    def _initiate(self, session: _Session) -> list[Effect]:
+        """Open: with one fingerprint when the stores may well be equal, else with the newest ids first,
+        because what is missing is mostly what was posted during an outage that has just ended."""
+        items = self._holdings.window(session.lower_ms, session.upper_ms)
+        negentropy = Negentropy(items, SYNC_FRAME_BYTES_MAX)
+        return self._send(session, negentropy.probe() if session.joining else negentropy.initiate(newest_first=True))
+
+    def _send(self, session: _Session, message: bytes) -> list[Effect]:
+        self.bytes_out += len(message)
+        return [Send(session.peer, Reconcile(session.lower_ms, session.upper_ms, message))]
+
+    def _finish(self, now: Now) -> list[Effect]:
+        session, self._session = self._session, None
+        assert session is not None
+        history = self._history.setdefault(session.peer, _History())
+        history.next_s = now.s + history.retry_s
+        history.retry_s = min(history.retry_s * 2, RETRY_S_MAX)
+        return self._next(now)
+
+
+def _announce(peer: bytes, digests: Sequence[bytes]) -> list[Effect]:
+    parts = (digests[i : i + IHAVE_DIGESTS_MAX] for i in range(0, len(digests), IHAVE_DIGESTS_MAX))
+    return [Send(peer, IHave(b"", b"".join(part))) for part in parts]

@@ -1,0 +1,335 @@
+"""The driver: inputs to the engine, effects to links, sockets and the bus.
+
+`feed` hands one input to the engine and carries out what it says, synchronously: nothing here waits
+for a peer. Inputs come from four places: link readers, the bus (records posted here), beacons, and the
+timer. Whatever has to wait (dialling, handshakes, looking up names, links) runs in a task of its own.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+from typing import assert_never
+
+import structlog
+import trio
+
+from cluster import vocabulary as v
+from cluster.address import format_address
+from cluster.beacon import Beacon, BeaconCodec
+from cluster.codec import FrameError, batches, encode_push
+from cluster.connector import Connector
+from cluster.desk import Desk
+from cluster.discovery import Discovery
+from cluster.dissemination import EAGER_BYTES_MAX
+from cluster.engine import Engine, EngineConfig
+from cluster.link import Link
+from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
+from cluster.transport import LinkError, listen, resolve
+from cluster.vocabulary import Effect, Input, Now
+from eventbus import BusClosed, EventBus, PeerDown, PeerUp, RecordStored, SubscriberLagged
+
+_log = structlog.get_logger("dayfly.cluster")
+
+ADMIT_RECORDS = 256
+"""Records of one frame admitted before other tasks get a turn: about 2 ms."""
+
+STOP_TIMEOUT_S = 2.0
+"""How long stopping may take to tell every peer goodbye."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """How this node takes part. `host`, `port`: where to listen for peers; `group`: None for no beacons."""
+
+    cluster: str
+    name: str
+    rules: str
+    host: str
+    port: int
+    engine: EngineConfig
+    group: tuple[str, int] | None
+    lan: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatistics:
+    """One reading of the driver's counters; totals since the start."""
+
+    records_in_total: int
+    announcements_dropped_total: int
+    handshakes_refused_total: int
+    outbox_bytes: int
+
+
+class ClusterService:
+    """Runs the engine over real links. `run` it in a task of its own."""
+
+    def __init__(
+        self, config: ClusterConfig, node_id: bytes, desk: Desk, bus: EventBus, clock: Callable[[], Now]
+    ) -> None:
+        self._config = config
+        self._desk = desk
+        self._bus = bus
+        self._clock = clock
+        self._incarnation = clock().wall_ms
+        self.engine = Engine(node_id, config.engine, desk, Random(node_id))
+        self.links: dict[bytes, Link] = {}
+        self.port = config.port
+        self.http = ""  # this node's HTTP address, told to peers; known once it listens
+        self.finished = trio.Event()
+        self._inbox: deque[Input] = deque()
+        self._feeding = False
+        self._wake = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._records_in_total = 0
+        self._announcements_dropped_total = 0
+        self._connector = Connector(self.engine.membership, desk, clock, self._hello, self._run_link)
+        group, group_port = config.group or ("", 0)
+        self.discovery = Discovery(group, group_port, lan=config.lan, codec=BeaconCodec(config.cluster))
+
+    @property
+    def node_id(self) -> bytes:
+        """This node's id: 16 bytes."""
+        return self.engine.node_id
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """Addresses whose last handshake was refused, by them or by us, and why."""
+        return self._connector.refusals
+
+    def statistics(self) -> ClusterStatistics:
+        """Read all counters."""
+        return ClusterStatistics(
+            self._records_in_total,
+            self._announcements_dropped_total,
+            self._connector.refused_total,
+            sum(link.outbox.queued_bytes for link in self.links.values()),
+        )
+
+    # --- lifetime ---------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part in the cluster until the bus closes, then say goodbye.
+
+        Raises:
+            OSError: the peer port cannot be had (the user's fault; nothing was started).
+        """
+        listeners = await listen(self._config.host, self._config.port)
+        self.port = int(listeners[0].socket.getsockname()[1])
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(trio.serve_listeners, self._connector.accept, listeners)
+            if self._config.group is not None:
+                await nursery.start(self.discovery.run, self._beacon_heard)
+            nursery.start_soon(self._timer)
+            task_status.started()
+            await self._follow_bus()
+            for link in self.links.values():
+                link.close("leaving", "the node is shutting down")
+            with trio.move_on_after(STOP_TIMEOUT_S):
+                while self.links:
+                    self._wake = trio.Event()
+                    await self._wake.wait()
+            nursery.cancel_scope.cancel()
+        self.finished.set()
+
+    async def _follow_bus(self) -> None:
+        """Hand every record posted here to the engine, until the bus closes."""
+        while True:
+            with self._bus.subscribe(RecordStored) as subscription:
+                try:
+                    while True:
+                        events = await subscription.receive()
+                        self._posted([e for e in events if isinstance(e, RecordStored) and not e.source])
+                except SubscriberLagged:
+                    self.feed(v.Missed())
+                except BusClosed:
+                    return
+
+    def _posted(self, events: list[RecordStored]) -> None:
+        small = [e.record.digest for e in events if e.record.size_bytes <= EAGER_BYTES_MAX]
+        large = [e.record.digest for e in events if e.record.size_bytes > EAGER_BYTES_MAX]
+        if events:
+            self.feed(v.Stored(small, large))
+
+    async def _timer(self) -> None:
+        """Tick the engine at its deadline."""
+        while True:
+            self._wake = trio.Event()
+            wake_s = max(self.engine.deadline_s, trio.current_time())
+            with trio.move_on_at(wake_s) as scope:
+                await self._wake.wait()
+            if scope.cancelled_caught:
+                self.feed(v.Tick(max(self._clock().s - wake_s, 0.0)))
+
+    # --- the engine -------------------------------------------------------------------------------------
+
+    def feed(self, event: Input) -> None:
+        """Hand one input to the engine and carry out its effects; inputs they cause follow in order."""
+        self._inbox.append(event)
+        if self._feeding:
+            return
+        self._feeding = True
+        try:
+            before_s = self.engine.deadline_s
+            while self._inbox:
+                for effect in self.engine.handle(self._inbox.popleft(), self._clock()):
+                    self._carry_out(effect)
+            if self.engine.deadline_s < before_s:
+                self._wake.set()
+        finally:
+            self._feeding = False
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case v.Send():
+                self._send(effect.peer, effect.message)
+            case v.PushRecords():
+                self._push(effect)
+            case v.Serve():
+                if link := self.links.get(effect.peer):
+                    link.serve(effect.digests)
+            case v.ServePage():
+                if link := self.links.get(effect.peer):
+                    link.serve_page(effect.after)
+            case v.Close():
+                self._drop(effect.peer, effect.code, effect.reason)
+            case v.Announce():
+                self.discovery.announce(Beacon(self.node_id, self.port, self._incarnation))
+            case v.Dial():
+                self._start(self._dial, effect.address)
+            case v.Resolve():
+                self._start(self._resolve, effect.seed)
+            case _:
+                assert_never(effect)
+
+    def _start(self, task: Callable[[str], Awaitable[None]], argument: str) -> None:
+        assert self._nursery is not None, "the engine is fed only while run() is"
+        self._nursery.start_soon(task, argument)
+
+    def _send(self, peer: bytes, message: Message) -> None:
+        link = self.links.get(peer)
+        if link is None or link.send(message):
+            return
+        if isinstance(message, IHave):
+            self._announcements_dropped_total += len(message.digests) // 32
+        else:
+            link.close("deaf", "it does not read what it is sent")
+
+    def _push(self, effect: v.PushRecords) -> None:
+        """Encode each batch once and queue it for all; who has no room is told the digests instead."""
+        for batch in batches(self._desk.lookup(effect.digests)):
+            frame = encode_push(batch)
+            for peer in effect.peers:
+                link = self.links.get(peer)
+                if link is not None and not link.push(frame):
+                    self._inbox.append(v.Degraded(peer, [r.digest for r in batch]))
+
+    def _drop(self, peer: bytes, code: str, reason: str) -> None:
+        """End a link the engine has forgotten."""
+        link = self.links.pop(peer, None)
+        if link is not None:
+            link.close(code, reason)
+            self._gone(link, reason)
+
+    def _gone(self, link: Link, reason: str) -> None:
+        _log.info("peer down", peer=link.peer.hex()[:8], name=link.hello.name, reason=reason)
+        self._bus.publish(PeerDown(link.peer.hex(), link.hello.name, reason))
+
+    # --- tasks that wait --------------------------------------------------------------------------------
+
+    def _beacon_heard(self, beacon: Beacon, source: str) -> None:
+        if beacon.node_id != self.node_id and beacon.node_id not in self.links:
+            self.feed(v.BeaconHeard(beacon.node_id, format_address(source, beacon.port)))
+
+    async def _resolve(self, seed: str) -> None:
+        try:
+            self.feed(v.Resolved(seed, await resolve(seed)))
+        except LinkError as error:
+            self.feed(v.Resolved(seed, (), str(error)))
+
+    async def _dial(self, address: str) -> None:
+        failed = await self._connector.dial(address)
+        if failed is not None:
+            self.feed(failed)
+
+    async def _run_link(self, link: Link) -> None:
+        """Bring a link up, run it, and take it down; its troubles end here."""
+        replaced = self.links.pop(link.peer, None)
+        if replaced is not None:
+            replaced.close("duplicate", "a second connection took its place")
+            self.feed(v.LinkDown(link.peer, "replaced"))
+        self.links[link.peer] = link
+        if replaced is None:
+            _log.info("peer up", peer=link.peer.hex()[:8], name=link.hello.name, address=link.address)
+            self._bus.publish(PeerUp(link.peer.hex(), link.hello.name))
+        self.feed(v.LinkUp(link.hello, link.ours, link.address, link.dialled))
+        reason = "cancelled"
+        try:
+            reason = await link.run(self._take)
+        except FrameError as error:
+            reason = self.engine.membership.ban(link.peer, str(error), self._clock())
+        except Exception as error:  # a bug in handling one peer's message costs that link, not the node
+            reason = f"internal error: {type(error).__name__}"
+            _log.exception("link failed", peer=link.peer.hex()[:8])
+        finally:
+            if self.links.get(link.peer) is link:
+                del self.links[link.peer]
+                self._gone(link, reason)
+                self.feed(v.LinkDown(link.peer, reason))
+            self._wake.set()
+
+    async def _take(self, link: Link, messages: list[Message]) -> None:
+        """Take what one read of a link completed."""
+        if not messages:
+            self.feed(v.Heard(link.peer, None))
+        for message in messages:
+            if link.closing:
+                return
+            if isinstance(message, Push | Page):
+                await self._take_records(link, message)
+            else:
+                self.feed(v.Heard(link.peer, message))
+
+    async def _take_records(self, link: Link, message: Push | Page) -> None:
+        """Admit a frame's records, a slice at a time, and tell the engine what they came to."""
+        self._records_in_total += len(message.records)
+        for start in range(0, max(len(message.records), 1), ADMIT_RECORDS):
+            if start:
+                await trio.lowlevel.checkpoint()
+                if link.closing:
+                    return
+            part = message.records[start : start + ADMIT_RECORDS]
+            done = start + ADMIT_RECORDS >= len(message.records)
+            admitted = self._desk.admit(part, link.peer.hex())
+            self.feed(
+                v.Received(
+                    link.peer,
+                    stored=admitted.stored,
+                    known=admitted.known,
+                    ignored=admitted.ignored,
+                    rejected=admitted.rejected,
+                    full=admitted.full,
+                    of_page=isinstance(message, Page),
+                    last=message.last if isinstance(message, Page) and done else None,
+                    more=isinstance(message, Page) and message.more,
+                )
+            )
+
+    def _hello(self) -> Hello:
+        now = self._clock()
+        return Hello(
+            PROTOCOL_MIN,
+            PROTOCOL_MAX,
+            [],
+            self.node_id,
+            self._incarnation,
+            self._config.cluster,
+            self._config.name,
+            self.port,
+            self.http,
+            self._config.rules,
+            len(self._desk),
+            now.wall_ms,
+        )

@@ -1,0 +1,64 @@
+"""How bytes reach a peer: TCP. The one place that would change for another channel.
+
+A transport is two coroutines, `dial` and `listen`, that give trio streams; errors of the runtime are
+translated here, so that links know one: `LinkError`.
+"""
+
+import socket as _socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import trio
+
+from cluster.address import format_address, parse_address
+
+
+class LinkError(Exception):
+    """The channel to a peer failed or ended. Nobody's fault; what was written may not have arrived."""
+
+
+@contextmanager
+def translated() -> Generator[None, None, None]:
+    """Turn the runtime's ways of saying that a stream is gone into `LinkError`."""
+    try:
+        yield
+    except trio.BrokenResourceError as error:
+        raise LinkError(str(error.__cause__ or error) or "connection broken") from error
+    except trio.ClosedResourceError as error:
+        raise LinkError("connection closed") from error
+    except trio.TooSlowError as error:
+        raise LinkError("too slow") from error
+    except OSError as error:
+        raise LinkError(error.strerror or str(error)) from error
+
+
+async def dial(address: str) -> trio.SocketStream:
+    """Connect to `host:port`. Raises LinkError when nobody answers there."""
+    host, port = parse_address(address)
+    with translated():
+        return await trio.open_tcp_stream(host, port)
+
+
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Listen on `host` and `port` (0: any free one). Raises OSError, worded for people."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        where = format_address(host, port)
+        raise OSError(error.errno, f"cannot listen for peers on {where}: {error.strerror or error}") from None
+
+
+async def resolve(seed: str) -> list[str]:
+    """Return every address behind `host:port`, as `ip:port`. Raises LinkError with the resolver's words."""
+    host, port = parse_address(seed)
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=_socket.SOCK_STREAM)
+    except OSError as error:
+        raise LinkError(f"cannot look up {host!r}: {error.strerror or error}") from error
+    return list(dict.fromkeys(format_address(str(a[4][0]), port) for a in found))
+
+
+def remote_host(stream: trio.SocketStream) -> str:
+    """Return the address of the other end. Raises LinkError when it is gone already."""
+    with translated():
+        return str(stream.socket.getpeername()[0])
