@@ -1,0 +1,187 @@
+"""The rule of the desk: validate, merge, insert, and say what happened. Synchronous and atomic.
+
+Every record comes through here, from a client or from a peer. There is no await in this file, so
+nothing can come between "is it new?" and "it is stored": `store.add` is the only first-time test in the
+whole system.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from cluster import Admitted, WireRecord
+from eventbus import EventBus, RecordStored, RecordSuperseded
+from storage import Held, Store, StoreFull
+from validator import Outcome, Record, ValidatorChain, Verdict, sign
+
+RUN_AHEAD_MS_MAX = 1_000
+"""How far time stamps may run ahead of the clock to stay strictly increasing: a burst of 1,000 records in
+one millisecond keeps its order, and a flood cannot carry the time stamps out of the window in which
+other nodes accept them (docs/decisions/0001)."""
+
+_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u
+
+
+class Answer(Enum):
+    """What became of a client's record."""
+
+    STORED = "stored"
+    EXISTS = "exists"
+    """The same id and raw are held already: success, because a client may retry."""
+    CONFLICT = "conflict"
+    """Another raw is held under this id; it stays."""
+    FULL = "full"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of a client's record, and why.
+
+    Attributes:
+        answer: as above.
+        record: the record that is held under the id now; None when none is.
+        verdict: for REFUSED, who refused and why; for FULL, the reason in words.
+    """
+
+    answer: Answer
+    record: Record | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(slots=True)
+class AdmissionStatistics:
+    """Totals since the start, by what became of records."""
+
+    accepted: int = 0
+    relayed: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    superseded: int = 0
+    ignored: int = 0
+    rejected: int = 0
+    full: int = 0
+
+
+class Admission:
+    """The one desk. Stores what passes and publishes what is new."""
+
+    def __init__(self, store: Store, chain: ValidatorChain, bus: EventBus) -> None:
+        self._store = store
+        self._chain = chain
+        self._bus = bus
+        self._last_ms = 0
+        self.statistics = AdmissionStatistics()
+
+    def submit(self, id: str | None, raw: str, signature: str | None, wall_ms: int) -> Submission:
+        """Admit a record from a client: stamp it, judge it, store it, publish it.
+
+        Args:
+            id: the client's id, or None to make one that sorts by time.
+            raw: the payload.
+            signature: the client's signature, or None to sign here with the default rule.
+            wall_ms: Unix milliseconds.
+        """
+        try:
+            record = Record.of(
+                new_id(wall_ms) if id is None else id,
+                raw,
+                sign(raw) if signature is None else signature,
+                self._stamp(wall_ms),
+            )
+        except UnicodeEncodeError:
+            return self._refused(Verdict(Outcome.REJECT, "bad-json", "a text holds lone surrogates"))
+        verdict = self._chain.check(record, wall_ms)
+        if verdict.outcome is not Outcome.ACCEPT and verdict.code != "bad-time":
+            return self._refused(verdict)
+        held = self._store.get(record.id, wall_ms)
+        if held is not None:
+            return self._held(held, record)
+        try:
+            stored = self._store.add(record, wall_ms)
+        except StoreFull as full:
+            self.statistics.full += 1
+            return Submission(Answer.FULL, verdict=Verdict(Outcome.IGNORE, "store-full", str(full)))
+        if isinstance(stored, Held):
+            return self._held(stored.holder, record)
+        self.statistics.accepted += 1
+        self._bus.publish(RecordStored(stored.seq, record, ""))
+        return Submission(Answer.STORED, record)
+
+    def admit(self, records: Sequence[WireRecord], peer: str, wall_ms: int) -> Admitted:
+        """Admit records from a peer: judge, merge, publish what is new.
+
+        Of two records for one id the one with the smaller key stays, whatever came first.
+        """
+        admitted = Admitted()
+        for wire in records:
+            try:
+                record = Record.of(*wire)
+            except ValueError:  # no honest node sends what has no canonical bytes
+                admitted.rejected += 1
+                self.statistics.rejected += 1
+                continue
+            if self._store.has(record.digest):
+                admitted.known.append(record.digest)
+                self.statistics.duplicate += 1
+            else:
+                self._admit(record, peer, wall_ms, admitted)
+        return admitted
+
+    def _admit(self, record: Record, peer: str, wall_ms: int, admitted: Admitted) -> None:
+        verdict = self._chain.check(record, wall_ms)
+        if verdict.outcome is Outcome.REJECT:
+            admitted.rejected += 1
+            self.statistics.rejected += 1
+            return
+        if verdict.outcome is Outcome.IGNORE:
+            admitted.ignored.append(record.digest)
+            self.statistics.ignored += 1
+            return
+        try:
+            stored = self._store.add(record, wall_ms)
+        except StoreFull:
+            admitted.full = True
+            admitted.ignored.append(record.digest)
+            self.statistics.full += 1
+            return
+        if isinstance(stored, Held):
+            admitted.ignored.append(record.digest)
+            self._superseded(stored.holder, record)
+            return
+        admitted.stored.append(record.digest)
+        self.statistics.relayed += 1
+        if stored.loser is not None:
+            self._superseded(record, stored.loser)
+        self._bus.publish(RecordStored(stored.seq, record, peer))
+
+    def _superseded(self, winner: Record, loser: Record) -> None:
+        """Report that two nodes accepted one id at once and which record stays."""
+        self.statistics.superseded += 1
+        self._bus.publish(RecordSuperseded(winner, loser))
+
+    def _held(self, held: Record, offered: Record) -> Submission:
+        if held.raw == offered.raw:
+            self.statistics.duplicate += 1
+            return Submission(Answer.EXISTS, held)
+        self.statistics.conflict += 1
+        return Submission(Answer.CONFLICT, held)
+
+    def _refused(self, verdict: Verdict) -> Submission:
+        self.statistics.rejected += 1
+        return Submission(Answer.REFUSED, verdict=verdict)
+
+    def _stamp(self, wall_ms: int) -> int:
+        """Return a time stamp: never less than the one before, and greater while within the run-ahead."""
+        following = self._last_ms + 1
+        if following - wall_ms > RUN_AHEAD_MS_MAX:
+            following = max(self._last_ms, wall_ms)
+        self._last_ms = max(wall_ms, following)
+        return self._last_ms
+
+
+def new_id(wall_ms: int) -> str:
+    """Make an id that sorts by time: 48 bits of milliseconds and 80 random ones as 26 letters (ULID)."""
+    number = (wall_ms & (2**48 - 1)) << 80 | secrets.randbits(80)
+    return "".join(_BASE32[number >> shift & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,144 @@
+"""The command `dayfly`: run a node, run a few, and talk to one.
+
+Answers go to standard output, everything else to standard error. Lists are tables on a terminal and
+NDJSON when piped or with `--json`. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody answered.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from node import client, demo
+from node.client import EXIT_REFUSED, EXIT_USAGE, end
+from node.config import SETTINGS, ConfigError, Origin, gather, load
+from node.node import VERSION
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; ends the process."""
+    arguments = _modernise(list(sys.argv[1:] if argv is None else argv))
+    try:
+        cli.main(arguments, prog_name="dayfly")
+    except BrokenPipeError:
+        # Whoever read our output has enough (`dayfly list | head`). Keep Python from saying so at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _modernise(arguments: list[str]) -> list[str]:
+    """Accept the original's way of starting: `-httpport=8080` alone starts a node."""
+    renamed = [re.sub(r"^--?httpport(=|$)", r"--http\1", a) for a in arguments]
+    seed_style = renamed != arguments and not renamed[0].isalpha()
+    return ["up", *renamed] if seed_style else renamed
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(VERSION, prog_name="dayfly")
+def cli() -> None:
+    """Post it once, anywhere; it is everywhere; it is gone after 24 hours.
+
+    \b
+    Try it:      dayfly demo
+    One node:    dayfly up
+    Post, read:  dayfly post hello; dayfly list
+    """
+
+
+def _setting_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add one option per row of the settings table."""
+    for setting in reversed(SETTINGS):
+        shown = f"[{setting.env}; default: {setting.default or 'none'}]"
+        if setting.metavar:
+            option = click.option(
+                f"--{setting.name}",
+                setting.key,
+                multiple=True,
+                metavar=setting.metavar,
+                help=f"{setting.help}  {shown}",
+            )
+        else:
+            option = click.option(
+                f"--{setting.name}/--no-{setting.name}",
+                setting.key,
+                default=None,
+                help=f"{setting.help}  {shown}",
+            )
+        command = option(command)
+    return command
+
+
+def _flags(options: dict[str, Any]) -> dict[str, Sequence[str]]:
+    """Turn click's values into texts by key; what was not given is left out."""
+    flags: dict[str, Sequence[str]] = {}
+    for key, value in options.items():
+        if isinstance(value, bool):
+            flags[key] = [str(value).lower()]
+        elif value:
+            flags[key] = value
+    return flags
+
+
+@cli.command(context_settings=_CONTEXT)
+@_setting_options
+@click.option("--no-multicast", is_flag=True, help="Send and hear no beacons; find peers by --join only.")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Read this file, not dayfly.toml.")
+@click.option("--print-config", is_flag=True, help="Show every setting, its value and its origin, and end.")
+@click.option("--parent-pipe", type=int, hidden=True, help="End when this descriptor reaches its end.")
+def up(
+    no_multicast: bool, file: Path | None, print_config: bool, parent_pipe: int | None, **options: Any
+) -> None:
+    """Run a node until it is told to stop (Ctrl-C).
+
+    Alone on loopback unless told otherwise: nothing leaves this machine without --lan or an address that
+    says so. Settings come from flags, then DAYFLY_* variables, then dayfly.toml, then defaults.
+    """
+    if no_multicast:
+        options["multicast"] = ("off",)
+    try:
+        gathered = gather(_flags(options), os.environ, file)
+        config = load(gathered)
+    except ConfigError as error:
+        end(str(error), EXIT_USAGE)
+    if print_config:
+        _print_config(gathered)
+        return
+    import trio
+
+    from node.logs import configure
+    from node.serve import StartError, serve_node
+
+    configure(config.log_format, config.log_level)
+    try:
+        trio.run(partial(serve_node, config, parent_pipe=parent_pipe))
+    except* StartError as errors:
+        end(str(errors.exceptions[0]), EXIT_REFUSED)
+
+
+def _print_config(gathered: dict[str, list[Origin]]) -> None:
+    """Show what `up` would use, as lines of a `dayfly.toml` with the origin as a comment."""
+    for setting in SETTINGS:
+        origins = gathered[setting.key]
+        texts = [_toml(o.text) for o in origins]
+        value = f"[{', '.join(texts)}]" if setting.many else texts[-1]
+        source = origins[-1].source if origins else "default"
+        click.echo(f"{setting.key + ' = ' + value:48} # {source}")
+
+
+def _toml(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+client.register(cli)
+demo.register(cli)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The commands that talk to a node over HTTP: `post`, `list`, `peers`."""
+
+import http.client
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+
+NODE_DEFAULT = "http://127.0.0.1:8080"
+TIMEOUT_S = 30.0
+
+EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
+
+_node = click.option(
+    "--node",
+    default=NODE_DEFAULT,
+    envvar="DAYFLY_NODE",
+    metavar="URL",
+    help=f"HTTP address of any node.  [DAYFLY_NODE; default: {NODE_DEFAULT}]",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="NDJSON also on a terminal.")
+
+
+def register(group: click.Group) -> None:
+    """Add the commands to `group`."""
+    for command in (post, list_records, peers):
+        group.add_command(command)
+
+
+@click.command()
+@click.argument("raw", required=False)
+@click.option("--id", metavar="ID", help="Id to post under; the node makes one if there is none.")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Post a file.")
+@_node
+@_json
+def post(raw: str | None, id: str | None, file: Path | None, node: str, as_json: bool) -> None:
+    """Post RAW, a file, or standard input as one record.
+
+    \b
+    dayfly post hello
+    dayfly post --id alerts/door "the door is open"
+    date | dayfly post
+    """
+    if raw is not None and file is not None:
+        end("give RAW or --file, not both", EXIT_USAGE)
+    if raw is not None:
+        body = raw.encode("utf-8", "surrogateescape")
+    elif file is not None:
+        body = file.read_bytes()
+    else:
+        body = sys.stdin.buffer.read()
+    path = "/v1/records" if id is None else f"/v1/records/{quote(id, safe='')}"
+    with _ask(node, "POST" if id is None else "PUT", path, body) as answer:
+        receipt = json.load(answer)
+    if _as_json(as_json):
+        click.echo(json.dumps(receipt))
+    else:
+        again = " (it was there already)" if receipt["result"] == "exists" else ""
+        until = datetime.fromtimestamp(receipt["expires_at"] / 1000).strftime("%a %H:%M:%S")
+        click.echo(f"{_plain(receipt['id'])}  {receipt['size']} bytes, until {until}{again}")
+
+
+@click.command("list")
+@click.option("--since", metavar="WHEN", help="Only from a cursor, a time back (10m) or a Unix time on.")
+@click.option("--prefix", metavar="TEXT", help="Only ids that begin with this.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
+@_node
+@_json
+def list_records(since: str | None, prefix: str | None, limit: int | None, node: str, as_json: bool) -> None:
+    """List living records, in the order they arrived at the node."""
+    given = {"since": since, "prefix": prefix, "limit": limit}
+    query = urlencode({k: v for k, v in given.items() if v is not None})
+    with _ask(node, "GET", f"/v1/records?{query}", accept="application/x-ndjson") as answer:
+        if _as_json(as_json):
+            for line in answer:
+                click.echo(line, nl=False)
+            return
+        rows = [json.loads(line) for line in answer]
+    _table(
+        ["id", "age", "left", "size", "raw"],
+        [
+            [
+                _plain(r["id"]),
+                _span(_now_ms() - r["time_stamp"]),
+                _span(r["expires_at"] - _now_ms()),
+                str(r["size"]),
+                _plain(r["raw"][:200]),
+            ]
+            for r in rows
+        ],
+        "no records",
+    )
+
+
+@click.command()
+@_node
+@_json
+def peers(node: str, as_json: bool) -> None:
+    """Show whom a node is linked with, and whom it cannot reach and why."""
+    with _ask(node, "GET", "/v1/peers") as answer:
+        found: list[dict[str, Any]] = json.load(answer)["peers"]
+    if _as_json(as_json):
+        for peer in found:
+            click.echo(json.dumps(peer))
+        return
+    _table(
+        ["name", "address", "http", "state", "in sync", "records", "rtt", "clock", "trouble"],
+        [
+            [
+                _plain(p["name"]),
+                p["address"],
+                _plain(p["http"]),
+                p["state"],
+                {True: "yes", False: "no", None: "-"}[p["in_sync"]],
+                _or_dash(p["records"]),
+                "-" if p["rtt_ms"] is None else f"{p['rtt_ms']:.1f} ms",
+                "-" if p["offset_ms"] is None else f"{p['offset_ms']:+d} ms",
+                _plain(p["error"]),
+            ]
+            for p in found
+        ],
+        "no peers",
+    )
+
+
+# --- talking to a node ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _ask(
+    node: str, method: str, path: str, body: bytes | None = None, accept: str = "application/json"
+) -> Generator[http.client.HTTPResponse, None, None]:
+    """Send one request and give its successful answer; any other outcome ends the process with a reason."""
+    url = urlsplit(node if "://" in node else f"http://{node}")
+    try:
+        host, port = url.hostname, url.port
+    except ValueError:
+        host, port = None, None
+    if url.scheme != "http" or not host or url.path not in ("", "/"):
+        end(f"--node {node!r} is not an address such as {NODE_DEFAULT}", EXIT_USAGE)
+    connection = http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT_S)
+    headers = {"accept": accept, "content-type": "application/octet-stream"}
+    try:
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            end(f"no node answers at {node} ({error}); start one with: dayfly up", EXIT_UNREACHABLE)
+        if answer.status >= 400:
+            end(_refusal(answer), EXIT_REFUSED)
+        yield answer
+    finally:
+        connection.close()
+
+
+def _refusal(answer: http.client.HTTPResponse) -> str:
+    """Word a refusal as the node words it."""
+    body = answer.read(65536)
+    try:
+        problem = json.loads(body)
+        return f"refused ({problem['code']}): {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"refused with status {answer.status}"
+
+
+def end(message: str, code: int) -> NoReturn:
+    """Say why on standard error and end the process with `code`."""
+    click.echo(f"dayfly: {message}", err=True)
+    sys.exit(code)
+
+
+# --- showing --------------------------------------------------------------------------------------------
+
+
+def _as_json(asked: bool) -> bool:
+    return asked or not sys.stdout.isatty()
+
+
+def _table(header: list[str], rows: list[list[str]], empty: str) -> None:
+    """Show rows on a terminal; cells are shown as they are, never as markup."""
+    if not rows:
+        click.echo(empty)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _plain(text: str) -> str:
+    """Make a text from elsewhere safe to show: one line, no control or direction-changing characters."""
+    return "".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in text)
+
+
+def _span(ms: int) -> str:
+    """Word a span of time in its largest fitting unit."""
+    seconds = max(ms, 0) // 1000
+    for unit, length in (("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _now_ms() -> int:
+    return int(datetime.now().timestamp() * 1000)

@@ -1,0 +1,44 @@
+"""Logs: one JSON line each, or one readable line each on a terminal. Never a payload.
+
+Goes to standard error, so that standard output stays for answers.
+"""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure(log_format: str, log_level: str) -> None:
+    """Set up logging for the process.
+
+    Args:
+        log_format: `json`, `text`, or `auto`: text on a terminal, else JSON.
+        log_level: least level that is written: `debug`, `info`, `warning` or `error`.
+    """
+    text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    level = getattr(logging, log_level.upper())
+    processors: list[structlog.types.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if text:
+        processors += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    else:
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries that log through the standard library (trio's accept loop) become lines of ours.
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[_Forward()], force=True)
+
+
+class _Forward(logging.Handler):
+    """Hand a library's log record to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage())

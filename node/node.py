@@ -1,0 +1,259 @@
+"""The node: owns store, bus and cluster, is their desk, and is the only reader of the wall clock."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from cluster import Admitted, ClusterConfig, ClusterService, EngineConfig, Items, Now, WireRecord
+from cluster.address import format_address
+from eventbus import EventBus, RecordExpired
+from node.admission import Admission, Submission
+from node.config import Config
+from storage import StoreLimits, StoreStatistics, open_store
+from validator import Record, default_chain, key_bound
+
+_log = structlog.get_logger("dayfly.node")
+
+VERSION = "0.1.0"
+
+SWEEP_RECORDS = 1_000
+"""Expired records dropped before other tasks get a turn: about 2 ms."""
+
+SWEEP_S_MAX = 5.0
+"""How often to look for expired records at least, so that a clock set forward is noticed."""
+
+PAGE_RECORDS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """A peer as people want to see it.
+
+    Attributes:
+        id: node id in hex. name, address, http: what it calls itself and where it listens.
+        state: `up`, `suspect` or `lost`.
+        in_sync: whether it held the same at the last comparison; None before the first.
+        rtt_ms, offset_ms, lag_ms: round trip, its clock minus ours, its event loop's lateness.
+        records: how many it holds. heard_s: seconds since its last word. error: why there is no link.
+    """
+
+    id: str
+    name: str
+    address: str
+    http: str
+    state: str
+    in_sync: bool | None = None
+    rtt_ms: float | None = None
+    offset_ms: int | None = None
+    lag_ms: int | None = None
+    records: int | None = None
+    heard_s: float | None = None
+    error: str = ""
+
+
+def system_clock() -> Now:
+    """Read both clocks: trio's monotonic one and the machine's wall clock."""
+    return Now(trio.current_time(), time.time_ns() // 1_000_000)
+
+
+class Node:
+    """One node of the cluster. `run` it; everything else is synchronous."""
+
+    def __init__(self, config: Config, clock: Callable[[], Now] = system_clock) -> None:
+        self.config = config
+        self.id = secrets.token_bytes(16)
+        self.started = clock()
+        self.bus = EventBus()
+        self.http_urls: list[str] = []
+        self._clock = clock
+        self._chain = default_chain(config.ttl_ms)
+        self._store = open_store(config.ttl_ms, StoreLimits(config.records_max, config.bytes_max))
+        self._admission = Admission(self._store, self._chain, self.bus)
+        self.cluster = ClusterService(self._cluster_config(), self.id, self, self.bus, clock)
+
+    @property
+    def name(self) -> str:
+        """What the node calls itself: as configured, or the first eight digits of its id."""
+        return self.config.name or self.id.hex()[:8]
+
+    @property
+    def boot(self) -> str:
+        """Names this start of this node; cursors of another start are recognised by it."""
+        return self.id.hex()[:12]
+
+    @property
+    def ready(self) -> bool:
+        """Whether the node listens and has caught up, or found nobody within a grace time."""
+        return bool(self.http_urls) and self.cluster.engine.ready(self._clock())
+
+    @property
+    def rules(self) -> str:
+        """What all nodes of a cluster must agree on: the validator chain and the life of a record."""
+        return f"{self._chain.name} ttl={self.config.ttl_ms}ms"
+
+    # --- lifetime ---------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part in the cluster until `close`. Raises OSError when the peer port cannot be had."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.cluster.run)
+            nursery.start_soon(self._sweep)
+            task_status.started()
+            # The cluster ends by itself when the bus closes; then nothing is left to sweep for.
+            await self.cluster.finished.wait()
+            nursery.cancel_scope.cancel()
+        self._store.close()
+
+    def close(self) -> None:
+        """Begin to stop: the bus closes, feeds end, the cluster says goodbye, and `run` returns."""
+        self.bus.close()
+
+    async def _sweep(self) -> None:
+        """Drop what has expired, a slice at a time."""
+        while True:
+            expired = self._store.expire(self._clock().wall_ms, SWEEP_RECORDS)
+            for record in expired:
+                self.bus.publish(RecordExpired(record))
+            if len(expired) == SWEEP_RECORDS:
+                await trio.lowlevel.checkpoint()
+                continue
+            oldest_ms = self._store.statistics().oldest_time_stamp
+            wait_s = SWEEP_S_MAX
+            if oldest_ms is not None:
+                wait_s = (oldest_ms + self.config.ttl_ms - self._clock().wall_ms) / 1000
+            await trio.sleep(min(max(wait_s, 0.01), SWEEP_S_MAX))
+
+    def serving(self, urls: list[str]) -> None:
+        """HTTP listens at `urls`: peers may be told and the node can become ready."""
+        self.http_urls = urls
+        self.cluster.http = urls[0] if urls else ""
+
+    # --- for clients ------------------------------------------------------------------------------------
+
+    def submit(self, id: str | None, raw: str, signature: str | None) -> Submission:
+        """Admit a client's record; see `Admission.submit`. When it returns, gossip is on its way."""
+        return self._admission.submit(id, raw, signature, self._clock().wall_ms)
+
+    def get(self, id: str) -> Record | None:
+        """Return the living record of this id, or None."""
+        return self._store.get(id, self._clock().wall_ms)
+
+    def listing(self, after: bytes, count_max: int = PAGE_RECORDS_MAX) -> list[Record]:
+        """Return living records with keys above `after` (b"": all), oldest first."""
+        return self._store.page(after, self._clock().wall_ms, count_max)
+
+    def arrivals(self, after_seq: int, count_max: int) -> list[tuple[int, Record]]:
+        """Return living records that arrived after number `after_seq`, as (seq, record), in that order."""
+        return self._store.arrivals(after_seq, self._clock().wall_ms, count_max)
+
+    def wall_ms(self) -> int:
+        """Read the wall clock: Unix milliseconds."""
+        return self._clock().wall_ms
+
+    def life_left_ms(self, record: Record) -> int:
+        """How long a record still lives, in milliseconds; 0 or less when it is over."""
+        return record.time_stamp + self.config.ttl_ms - self._clock().wall_ms
+
+    def store_statistics(self) -> StoreStatistics:
+        """Count what is held."""
+        return self._store.statistics()
+
+    def admission_totals(self) -> dict[str, int]:
+        """Count what became of records since the start."""
+        s = self._admission.statistics
+        return {name: getattr(s, name) for name in s.__slots__}
+
+    def gossip_totals(self) -> dict[str, int | float]:
+        """Count what the cluster has done since the start, and what it has in hand."""
+        engine, links = self.cluster.engine.statistics(), self.cluster.statistics()
+        return {name: getattr(s, name) for s in (engine, links) for name in s.__slots__}
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether no peer is known to hold anything else than we do and no catching-up is under way."""
+        engine = self.cluster.engine
+        agree = all(p.in_sync is not False for p in engine.membership.peers.values())
+        return agree and engine.session_peer is None
+
+    @property
+    def peer_address(self) -> str:
+        """Where peers reach this node, as `host:port`."""
+        return format_address(self.config.peer[0], self.cluster.port)
+
+    @property
+    def announced_on(self) -> list[str]:
+        """IPv4 addresses of the interfaces that beacons go out on."""
+        return self.cluster.discovery.interfaces
+
+    def peers(self) -> list[PeerView]:
+        """List linked peers, then those that should be linked and are not, with the reason."""
+        now, members = self._clock(), self.cluster.engine.membership
+        views = [
+            PeerView(
+                id=node_id.hex(),
+                name=p.hello.name,
+                address=p.address,
+                http=p.hello.http,
+                state=p.state(now.s),
+                in_sync=p.in_sync,
+                rtt_ms=None if p.rtt_ms is None else round(p.rtt_ms, 3),
+                offset_ms=p.offset_ms,
+                lag_ms=p.lag_ms,
+                records=p.records,
+                heard_s=round(now.s - p.heard_s, 3),
+            )
+            for node_id, p in sorted(members.peers.items(), key=lambda item: item[1].hello.name)
+        ]
+        troubles = {c.address: c.error for c in members.candidates.lost}
+        troubles |= self.cluster.refusals | members.candidates.seed_errors
+        return views + [PeerView("", "", address, "", "lost", error=e) for address, e in troubles.items()]
+
+    # --- the desk, for the cluster ----------------------------------------------------------------------
+
+    def admit(self, records: Sequence[WireRecord], peer: str) -> Admitted:
+        """Admit a peer's records; see `Admission.admit`."""
+        return self._admission.admit(records, peer, self._clock().wall_ms)
+
+    def lookup(self, digests: Sequence[bytes]) -> list[Record]:
+        """Return those of the records that are held and alive."""
+        wall_ms = self._clock().wall_ms
+        found = (self._store.by_digest(d, wall_ms) for d in digests)
+        return [record for record in found if record is not None]
+
+    def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
+        """Return records for a catching-up peer; see `cluster.Desk.page`."""
+        records = self._store.page(after, self._clock().wall_ms, PAGE_RECORDS_MAX)
+        total = 0
+        for i, record in enumerate(records):
+            total += record.size_bytes
+            if i and total > bytes_max:
+                return records[:i], True
+        return records, len(records) == PAGE_RECORDS_MAX
+
+    def __len__(self) -> int:
+        return self._store.statistics().records
+
+    def has(self, digest: bytes) -> bool:
+        """Whether a record with this digest is held."""
+        return self._store.has(digest)
+
+    def window(self, lower_ms: int, upper_ms: int) -> Items:
+        """Return the keys in a span of time; see `cluster.vocabulary.Holdings`."""
+        return self._store.window(key_bound(lower_ms), key_bound(max(lower_ms, upper_ms)))
+
+    def _cluster_config(self) -> ClusterConfig:
+        c = self.config
+        return ClusterConfig(
+            cluster=c.cluster,
+            name=self.name,
+            rules=self.rules,
+            host=c.peer[0],
+            port=c.peer[1],
+            engine=EngineConfig(c.ttl_ms, c.sync_interval_s, c.join),
+            group=c.multicast,
+            lan=c.lan,
+        )

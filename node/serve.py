@@ -1,0 +1,102 @@
+"""The lifetime of one node process: start in order, stop in reverse.
+
+Start: HTTP, so that peers can be told its address, then the cluster. Stop: the bus first (feeds end by
+themselves and the cluster says goodbye), HTTP beside it, both under one deadline.
+"""
+
+import os
+import signal
+from functools import partial
+
+import structlog
+import trio
+
+from api import HttpLimits, create_app, serve
+from cluster.address import format_address
+from node.config import Config
+from node.node import Node
+
+_log = structlog.get_logger("dayfly.node")
+
+STOP_TIMEOUT_S = 4.5
+"""After so long a stop is cut short: an orchestrator's patience is 10 s, our promise is 5."""
+
+
+class StartError(Exception):
+    """The node could not start; says what to change."""
+
+
+async def serve_node(config: Config, parent_pipe: int | None = None) -> None:
+    """Run a node until the process is told to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT).
+
+    Args:
+        parent_pipe: a descriptor whose end of file means that the parent is gone, which stops the node too.
+
+    Raises:
+        StartError: a port cannot be had; nothing runs.
+    """
+    node = Node(config)
+    stopping = trio.Event()
+    async with trio.open_nursery() as watchers:
+        await watchers.start(_follow_signals, stopping)
+        if parent_pipe is not None:
+            watchers.start_soon(_follow_parent, parent_pipe, stopping)
+        async with trio.open_nursery() as nursery:
+            await _start(nursery, node, stopping)
+            await stopping.wait()
+            node.close()
+            nursery.cancel_scope.deadline = trio.current_time() + STOP_TIMEOUT_S
+        watchers.cancel_scope.cancel()
+
+
+async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> None:
+    """Start HTTP, then the cluster. Raises StartError."""
+    limits = HttpLimits()
+    bind = format_address(*node.config.http)
+    server = partial(
+        serve,
+        create_app(node, limits),
+        bind,
+        limits,
+        shutdown=stopping.wait,
+        hosts_allowed=node.config.http_host,
+    )
+    try:
+        node.serving(await nursery.start(server))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StartError(f"cannot listen for clients on {bind}: {reason}; choose another --http") from None
+    try:
+        await nursery.start(node.run)
+    except OSError as error:
+        raise StartError(f"{error.strerror}; choose another --peer") from None
+    _log.info(
+        "node up",
+        name=node.name,
+        http=node.http_urls[0],
+        peer=node.peer_address,
+        cluster=node.config.cluster,
+        announced_on=node.announced_on,
+    )
+
+
+async def _follow_signals(
+    stopping: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Turn the first signal to stop into the event; later ones change nothing, the stop has a deadline."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    with trio.open_signal_receiver(*numbers) as signals:
+        task_status.started()
+        async for number in signals:
+            if not stopping.is_set():
+                _log.info("stopping", signal=signal.Signals(number).name)
+            stopping.set()
+
+
+async def _follow_parent(parent_pipe: int, stopping: trio.Event) -> None:
+    """Stop when the other end of the pipe is closed, by whatever death the parent died."""
+    async with trio.lowlevel.FdStream(parent_pipe) as pipe:
+        while await pipe.receive_some(64):
+            pass
+    _log.info("stopping", reason="the parent process is gone")
+    stopping.set()
