@@ -78,8 +78,9 @@ class Dissemination:
         for digest in event.known:
             self._pull.arrived(digest, now.s)
         self._pull.refused(event.ignored)
-        if not event.of_page:
+        if event.known and not event.of_page:
             self.duplicate_total += len(event.known)
+            self._pull.came_twice()
         if event.full:
             self._pull.pause(now.s)
 

@@ -20,6 +20,8 @@ from cluster.messages import Hello, Member, Peers
 from cluster.vocabulary import Effect, LinkUp, Now, Send
 
 PING_AFTER_S = 2.0
+HIGHER_ID_PINGS_LATER_S = 0.5
+"""The lower id pings first; its ping ends the silence for both, so an idle link carries one, not two."""
 PING_BUSY_S = 5.0
 """A busy link is pinged too, this often: the ping also carries the fingerprint and the clock."""
 SUSPECT_AFTER_S = 4.0
@@ -41,7 +43,7 @@ class Peer:
     """A link that is up, as the engine sees it. Times are monotonic seconds.
 
     Attributes:
-        hello, address, dialled: as in `LinkUp`.
+        hello, address, dialled: as in `LinkUp`. ping_later_s: how long to leave pinging to the other side.
         up_s, heard_s, pinged_s: when it came up, was last heard of, last exchanged a ping either way.
         ping_seq, ping_sent_s, ping_sent_wall_ms, ping_window_ms: of our last ping; `ping_sent_s` is None
             once it is answered.
@@ -58,6 +60,7 @@ class Peer:
     up_s: float
     heard_s: float
     pinged_s: float
+    ping_later_s: float = 0.0
     ping_seq: int = 0
     ping_sent_s: float | None = None
     ping_sent_wall_ms: int = 0
@@ -72,7 +75,7 @@ class Peer:
     @property
     def ping_due_s(self) -> float:
         """When to ping next: after silence, or now and then on a busy link; not while one is unanswered."""
-        due_s = min(self.heard_s + PING_AFTER_S, self.pinged_s + PING_BUSY_S)
+        due_s = min(self.heard_s + PING_AFTER_S, self.pinged_s + PING_BUSY_S) + self.ping_later_s
         return due_s if self.ping_sent_s is None else max(due_s, self.ping_sent_s + PING_AFTER_S)
 
     def state(self, now_s: float) -> str:
@@ -135,6 +138,7 @@ class Membership:
             now.s,
             now.s,
             now.s,
+            ping_later_s=0.0 if self.node_id < peer else HIGHER_ID_PINGS_LATER_S,
             records=hello.records,
             offset_ms=hello.wall_ms - now.wall_ms,
         )

@@ -6,8 +6,9 @@ entry whose origin will push it waits a *graft timer* first, because the payload
 way; one nobody will push is asked for at once.
 
 The graft timer adapts: four times the largest recent gap between an IHAVE and the eager payload that
-followed it, within 5 to 250 ms (PlumTree leaves the value open; iroh-gossip uses 80 ms; our choice to
-measure it, because a payload asked for too early is a payload received twice).
+followed it, within 5 to 250 ms, and twice as long after a payload that came twice (PlumTree leaves the
+value open; iroh-gossip uses 80 ms; our choice to measure it, because asking too early is paid for with
+a second payload and asking late with delay only when an origin dies).
 """
 
 from collections import OrderedDict
@@ -26,6 +27,8 @@ ASKED_MAX = 2_048
 GRAFT_S_MIN = 0.005
 GRAFT_S_MAX = 0.250
 GRAFT_FACTOR = 4.0
+GAP_FADE = 0.99
+"""A maximum that fades by a hundredth with each sample stands in for a high percentile of the gap."""
 
 ASK_TIMEOUT_S = 3.0
 """How long a peer may take to send what was asked of it before another is asked."""
@@ -110,9 +113,12 @@ class Pull:
             self._give_back(entry)
         else:
             gap_s = now_s - entry.heard_s
-            # A maximum that fades by a fiftieth with each sample stands in for the 95th percentile.
-            self._gap_s = max(gap_s, self._gap_s * 0.98)
+            self._gap_s = max(gap_s, self._gap_s * GAP_FADE)
         return entry.origin
+
+    def came_twice(self) -> None:
+        """A payload arrived that was held already: we asked too early, so wait twice as long."""
+        self._gap_s = min(self._gap_s * 2, GRAFT_S_MAX / GRAFT_FACTOR)
 
     def refused(self, digests: Iterable[bytes]) -> None:
         """Forget digests that arrived but were not taken: they would not be taken from others either."""

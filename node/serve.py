@@ -14,6 +14,7 @@ import trio
 from api import HttpLimits, create_app, serve
 from cluster.address import format_address
 from node.config import Config
+from node.lifeline import die_with_parent
 from node.node import Node
 
 _log = structlog.get_logger("dayfly.node")
@@ -35,6 +36,8 @@ async def serve_node(config: Config, parent_pipe: int | None = None) -> None:
     Raises:
         StartError: a port cannot be had; nothing runs.
     """
+    if parent_pipe is not None:
+        die_with_parent()
     node = Node(config)
     stopping = trio.Event()
     async with trio.open_nursery() as watchers:

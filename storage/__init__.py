@@ -1,7 +1,7 @@
 """Floor 1: the truth. Which records this node holds, at most one for each id, until their life is over.
 
 A `Store` takes a record and answers `Stored` or `Held`, or raises `StoreFull`; it lists by time, by arrival,
-by id and by key, removes what is over when told the time, and shows its keys to reconciliation through an
+by id and by digest, removes what is over when told the time, and shows its keys to reconciliation through an
 `IndexWindow`. `open_store` makes the one the configuration asks for.
 
 Everything here is plain synchronous code that reads no clock: the wall time comes in as `wall_ms`. It may

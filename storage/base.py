@@ -16,7 +16,7 @@ from storage.index import IndexWindow
 from validator import Record
 
 RECORDS_MAX = 1_000_000
-"""Most records in a store: 670 MB of memory with 32-byte ids and 100-byte raws (measured), or 11 new
+"""Most records in a store: 745 MiB of memory with 32-byte ids and 100-byte raws (measured), or 11 new
 records a second for 24 hours."""
 
 BYTES_MAX = 512 * 1024 * 1024

@@ -174,6 +174,7 @@ def test_pages_resume_after_the_last_key(make: MakeStore) -> None:
             while page := store.page(found[-1].key if found else b"", T0, size):
                 assert len(page) <= size
                 found += page
+                assert len(found) <= len(records)
             assert found == records
         assert store.page(b"", T0, 0) == []
         assert store.page(b"", T0 + TTL_MS + 9, 3) == records[10:13]

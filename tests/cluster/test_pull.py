@@ -1,0 +1,172 @@
+"""Missing records are asked for once at a time, not too early, and from whoever has them."""
+
+from cluster.codec import split_digests
+from cluster.messages import Want
+from cluster.pull import (
+    ASK_TIMEOUT_S,
+    ASKED_MAX,
+    FULL_PAUSE_S,
+    GRAFT_S_MAX,
+    GRAFT_S_MIN,
+    MISSING_MAX,
+    TRIES_MAX,
+    Pull,
+)
+from cluster.vocabulary import Effect, Send
+
+A, B, C = (bytes([i]) * 16 for i in (1, 2, 3))
+
+
+def digest(number: int) -> bytes:
+    """A digest to speak of."""
+    return number.to_bytes(32, "big")
+
+
+def wants(effects: list[Effect]) -> dict[bytes, list[bytes]]:
+    """Who is asked for what."""
+    asked: dict[bytes, list[bytes]] = {}
+    for effect in effects:
+        assert isinstance(effect, Send)
+        assert isinstance(effect.message, Want)
+        asked.setdefault(effect.peer, []).extend(split_digests(effect.message.digests))
+    return asked
+
+
+def test_what_nobody_will_push_is_asked_for_at_once() -> None:
+    """A reconciled or orphaned record does not wait."""
+    pull = Pull()
+    pull.announced(A, b"", [digest(1), digest(2)], 10.0, at_once=True)
+
+    assert {A: [digest(1), digest(2)]} == wants(pull.tick(10.0))
+
+
+def test_what_is_on_its_way_is_given_time_and_then_asked_for() -> None:
+    """The graft timer: not before, at the latest then."""
+    pull = Pull()
+    pull.announced(A, C, [digest(1)], 10.0, at_once=False)
+
+    assert pull.tick(10.0 + GRAFT_S_MAX - 0.001) == []
+    assert pull.deadline_s == 10.0 + GRAFT_S_MAX
+    assert {A: [digest(1)]} == wants(pull.tick(10.0 + GRAFT_S_MAX))
+
+
+def test_a_record_announced_by_many_is_asked_of_one() -> None:
+    """One request in flight, whoever else announces it."""
+    pull = Pull()
+    pull.announced(A, b"", [digest(1)], 0.0, at_once=True)
+    assert {A: [digest(1)]} == wants(pull.tick(0.0))
+    pull.announced(B, b"", [digest(1)], 0.1, at_once=True)
+
+    assert pull.tick(0.2) == []
+
+
+def test_an_unanswered_request_goes_to_the_next_announcer() -> None:
+    """A peer that does not answer costs its timeout, not the record."""
+    pull = Pull()
+    pull.announced(A, b"", [digest(1)], 0.0, at_once=True)
+    pull.announced(B, b"", [digest(1)], 0.0, at_once=True)
+    pull.tick(0.0)
+
+    assert {B: [digest(1)]} == wants(pull.tick(ASK_TIMEOUT_S))
+
+
+def test_when_the_origin_dies_what_it_would_have_pushed_is_asked_for_at_once() -> None:
+    """No graft timer for a push that will not come."""
+    pull = Pull()
+    pull.announced(A, C, [digest(1)], 0.0, at_once=False)
+    pull.link_down(C, 0.001)
+
+    assert {A: [digest(1)]} == wants(pull.tick(0.001))
+
+
+def test_when_the_asked_peer_dies_another_is_asked_at_once() -> None:
+    """No timeout for an answer that will not come."""
+    pull = Pull()
+    pull.announced(A, b"", [digest(1)], 0.0, at_once=True)
+    pull.announced(B, b"", [digest(1)], 0.0, at_once=True)
+    pull.tick(0.0)
+    pull.link_down(A, 0.5)
+
+    assert {B: [digest(1)]} == wants(pull.tick(0.5))
+
+
+def test_a_record_nobody_else_has_is_forgotten_with_its_announcer() -> None:
+    """Nothing is left to ask; anti-entropy will find it again if it exists."""
+    pull = Pull()
+    pull.announced(A, b"", [digest(1)], 0.0, at_once=True)
+    pull.link_down(A, 0.0)
+
+    assert len(pull) == 0
+
+
+def test_arrival_gives_back_the_origin_and_ends_the_request() -> None:
+    """An expected record tells where it came from; an unexpected one tells None."""
+    pull = Pull()
+    pull.announced(A, C, [digest(1)], 0.0, at_once=True)
+    pull.tick(0.0)
+
+    assert pull.arrived(digest(1), 0.1) == C
+    assert pull.arrived(digest(1), 0.2) is None
+    assert pull.tick(100.0) == []
+
+
+def test_the_graft_timer_follows_the_gap_between_announcement_and_payload() -> None:
+    """Small gaps shorten it to its least, a large gap lengthens it, a payload that came twice doubles it."""
+    pull = Pull()
+    for number in range(1000):
+        pull.announced(A, C, [digest(number)], float(number), at_once=False)
+        pull.arrived(digest(number), number + 0.0001)
+    assert pull.graft_s == GRAFT_S_MIN
+    pull.announced(A, C, [digest(9999)], 2000.0, at_once=False)
+    pull.arrived(digest(9999), 2000.01)
+    assert abs(pull.graft_s - 0.04) < 1e-6
+    pull.came_twice()
+    assert abs(pull.graft_s - 0.08) < 1e-6
+    for _ in range(10):
+        pull.came_twice()
+    assert pull.graft_s == GRAFT_S_MAX
+
+
+def test_one_peer_is_asked_for_a_bounded_number_at_a_time() -> None:
+    """The rest follows as answers come in."""
+    pull = Pull()
+    many = [digest(i) for i in range(ASKED_MAX + 10)]
+    pull.announced(A, b"", many, 0.0, at_once=True)
+    first = wants(pull.tick(0.0))[A]
+    assert len(first) == ASKED_MAX
+    assert pull.tick(0.0) == []
+    for each in first[: ASKED_MAX // 2]:
+        pull.arrived(each, 0.1)
+
+    assert wants(pull.tick(0.1))[A] == many[ASKED_MAX:]
+
+
+def test_the_table_is_bounded() -> None:
+    """What does not fit is counted and left to the next reconciliation."""
+    pull = Pull()
+    pull.announced(A, b"", (digest(i) for i in range(MISSING_MAX + 5)), 0.0, at_once=True)
+
+    assert (len(pull), pull.overflow_total) == (MISSING_MAX, 5)
+
+
+def test_a_record_nobody_sends_is_given_up() -> None:
+    """Announced but never sent: after so many tries it is dropped."""
+    pull = Pull()
+    pull.announced(A, b"", [digest(1)], 0.0, at_once=True)
+    now_s, asked = 0.0, 0
+    while len(pull):
+        asked += len(wants(pull.tick(now_s)))
+        now_s += ASK_TIMEOUT_S
+
+    assert asked == TRIES_MAX
+
+
+def test_a_full_store_stops_all_asking_for_a_while() -> None:
+    """Nothing is pulled that would be refused."""
+    pull = Pull()
+    pull.announced(A, b"", [digest(1)], 0.0, at_once=True)
+    pull.pause(5.0)
+
+    assert len(pull) == 0
+    assert pull.paused(5.0 + FULL_PAUSE_S - 0.1)
+    assert not pull.paused(5.0 + FULL_PAUSE_S)

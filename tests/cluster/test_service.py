@@ -1,0 +1,312 @@
+"""A node's peer port over real sockets: who gets in, who does not, and what misbehaving costs."""
+
+import struct
+import time
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from cluster.codec import FRAME_BYTES_MAX, encode
+from cluster.handshake import HANDSHAKE_TIMEOUT_S
+from cluster.messages import (
+    Bye,
+    Fetch,
+    IHave,
+    Page,
+    Ping,
+    Pong,
+    Push,
+    Ready,
+    Reconcile,
+    Want,
+    WireRecord,
+)
+from node import Node
+from tests.cluster.peer import ScriptedPeer, config, hello, running, until
+from validator import sign
+
+
+def wire(number: int, raw: str = "raw", signature: str | None = None) -> WireRecord:
+    """A good record as it travels."""
+    return WireRecord(f"id{number}", raw, signature or sign(raw), time.time_ns() // 1_000_000)
+
+
+def held(node: Node) -> set[str]:
+    """Ids the node lists."""
+    return {r.id for r in node.listing(b"")}
+
+
+async def heard_push(peer: ScriptedPeer) -> Push:
+    """The next records sent to a scripted peer, answering pings meanwhile."""
+    while True:
+        message = await peer.hear()
+        assert message is not None, "the node closed the link"
+        if isinstance(message, Push):
+            return message
+        if isinstance(message, Ping):
+            await peer.say(Pong(message.seq, message.wall_ms, 0, 0, message.fingerprint))
+
+
+async def test_a_fitting_peer_links_and_records_go_both_ways() -> None:
+    """Handshake, a record in, a record out."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        answer = await peer.link(node)
+        assert answer.name == "tested"
+        await peer.say(Push([wire(1)]))
+        await until(lambda: held(node) == {"id1"}, "the record is held")
+        node.submit("mine", "hello", None)
+
+        assert [r.id for r in (await heard_push(peer)).records] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"cluster": "other"}, "cluster", "'other'"),
+        ({"rules": "size+time+md5 ttl=1000ms"}, "rules", "ttl=1000ms"),
+        ({"protocol_min": 2, "protocol_max": 9}, "version", "2 to 9"),
+        ({"wall_ms": 1_000}, "clock", "set the clock"),
+    ],
+)
+async def test_a_peer_that_does_not_fit_is_told_why_and_so_are_people(
+    changes: dict[str, object], code: str, words: str
+) -> None:
+    """Refused on both sides with the reason, logged once, no record crosses."""
+    async with running(config()) as node:
+        with capture_logs() as logs:
+            for _ in range(2):
+                peer = await ScriptedPeer.connect(node)
+                await peer.say(hello(node, **changes), Ready(), Push([wire(1)]))
+                bye = await peer.hear()
+                assert isinstance(bye, Bye)
+                assert bye.code == code
+                assert words in bye.reason
+                assert await peer.hear() is None
+
+        assert held(node) == set()
+        assert [log["code"] for log in logs if log["event"] == "link refused"] == [code]
+        assert any(words in p.error for p in node.peers())
+
+
+async def test_a_clock_within_a_minute_is_welcome() -> None:
+    """59 seconds off is allowed."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node, wall_ms=time.time_ns() // 1_000_000 + 59_000)
+
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+        struct.pack(">IBB", 2**32 - 1, 1, 1) + bytes(100),
+        struct.pack(">IBB", FRAME_BYTES_MAX + 1, 1, 1),
+        encode(Ping(1, 2, 3, 4, 5, 6, bytes(16))),
+        encode(Push([WireRecord("a", "b", sign("b"), 1)])),
+        bytes(1000),
+        b"\xff" * 1000,
+    ],
+    ids=["http", "tls", "4 GiB", "one over", "ping first", "push first", "zeros", "ones"],
+)
+async def test_whoever_does_not_speak_our_protocol_is_closed_at_once(junk: bytes) -> None:
+    """Before the handshake nothing but a hello is taken, and nothing raises out of it."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.stream.send_all(junk)
+        with trio.fail_after(1):
+            while await peer.hear() is not None:
+                pass
+        good = await ScriptedPeer.connect(node)
+        await good.link(node)
+
+        await until(lambda: len(node.cluster.links) == 1, "the node still links")
+        assert held(node) == set()
+
+
+async def test_whoever_connects_and_says_nothing_is_closed_in_time() -> None:
+    """The handshake has a deadline of its own."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        start = trio.current_time()
+        assert await peer.hear() is None
+
+        assert HANDSHAKE_TIMEOUT_S - 0.5 < trio.current_time() - start < HANDSHAKE_TIMEOUT_S + 2
+        assert node.cluster.statistics().handshakes_refused_total == 1
+
+
+async def test_a_second_connection_of_the_same_peer_takes_the_place_of_the_first() -> None:
+    """The dialler has decided that it needs a new one: the older connection ends."""
+    async with running(config()) as node:
+        first, second = await ScriptedPeer.connect(node), await ScriptedPeer.connect(node)
+        await first.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        await second.link(node)
+        with trio.fail_after(2):
+            while (message := await first.hear()) is not None:
+                assert not isinstance(message, Bye) or message.code == "duplicate"
+        await second.say(Push([wire(1)]))
+
+        await until(lambda: held(node) == {"id1"}, "the second connection serves")
+        assert len(node.cluster.links) == 1
+
+
+async def test_ones_own_address_is_recognised() -> None:
+    """A node that hears its own id refuses to link with itself."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.say(hello(node, node_id=node.id))
+        bye = await peer.hear()
+
+        assert isinstance(bye, Bye)
+        assert bye.code == "self"
+
+
+async def test_bad_records_cost_the_sender_its_link_and_nothing_else() -> None:
+    """Three records that no honest node relays: closed, banned, nothing stored."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await peer.say(Push([wire(n, signature="f" * 32) for n in range(3)]))
+        while not isinstance(message := await peer.hear(), Bye):
+            assert message is not None
+        assert message.code == "banned"
+        again = await ScriptedPeer.connect(node)
+        await again.say(hello(node))
+        bye = await again.hear()
+
+        assert isinstance(bye, Bye)
+        assert "60 s" in bye.reason
+        assert held(node) == set()
+
+
+async def test_late_and_early_records_cost_nobody_anything() -> None:
+    """Expired and future records are ignored, the link stays."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        now_ms = time.time_ns() // 1_000_000
+        times = [now_ms - 24 * 3_600_000, now_ms + 70_000, 0, 2**63 - 1]
+        await peer.say(Push([WireRecord(f"t{t}", "raw", sign("raw"), t) for t in times]))
+        await peer.say(Push([wire(1)]))
+        await until(lambda: held(node) == {"id1"}, "the good one is held")
+
+        assert len(node.cluster.links) == 1
+        assert node.admission_totals()["ignored"] == 4
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        struct.pack(">IBB", 2**31, 6, 1),
+        struct.pack(">IBB", 10, 99, 1) + bytes(8),
+        struct.pack(">IBB", 6, 6, 1) + b"\xc1\xc1\xc1\xc1",
+        encode(Reconcile(0, 2**62, b"\x61" + b"\xff" * 50)),
+        encode(Reconcile(0, 2**62, b"\x00junk")),
+        encode(Ready()),
+    ],
+    ids=["2 GiB", "unknown critical", "not msgpack", "bad varint", "bad version", "out of place"],
+)
+async def test_a_malformed_message_ends_the_link(frame: bytes) -> None:
+    """The sender loses its link; the next peer is served."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        await peer.stream.send_all(frame)
+        await until(lambda: not node.cluster.links, "the link is gone")
+        other = await ScriptedPeer.connect(node)
+        await other.link(node, number=2)
+
+        await until(lambda: len(node.cluster.links) == 1, "another one links")
+
+
+async def test_a_flood_of_announcements_of_nothing_is_bounded() -> None:
+    """A million digests that do not exist fill no more than the table."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+
+        async def drain() -> None:
+            while await peer.hear() is not None:
+                pass
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain)
+            for start in range(0, 200_000, 10_000):
+                joined = b"".join(n.to_bytes(32, "big") for n in range(start, start + 10_000))
+                await peer.say(IHave(b"", joined))
+            await until(lambda: node.gossip_totals()["overflow_total"] > 100_000, "all were heard")
+            nursery.cancel_scope.cancel()
+
+        assert node.gossip_totals()["missing"] <= 65_536
+
+
+async def test_wants_and_fetches_are_served() -> None:
+    """A peer gets what it asks for by digest, and pages in order of time to the end."""
+    async with running(config()) as node:
+        records = [node.submit(f"r{n}", "x" * 1000, None).record for n in range(1500)]
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node, number=2**100)
+        wanted = [r.digest for r in records if r is not None][::7]
+        await peer.say(Want(b"".join(wanted)))
+        got: list[str] = []
+        while len(got) < len(wanted):
+            got += [r.id for r in (await heard_push(peer)).records]
+        assert sorted(got) == sorted(f"r{n}" for n in range(0, 1500, 7))
+        paged: list[str] = []
+        after, more = b"", True
+        while more:
+            await peer.say(Fetch(after))
+            while not isinstance(page := await peer.hear(), Page):
+                assert page is not None
+            paged += [r.id for r in page.records]
+            after, more = page.last, page.more
+
+        assert paged == [r.id for r in node.listing(b"", 10_000)]
+
+
+async def test_a_peer_that_never_reads_is_dropped_and_others_are_served() -> None:
+    """A deaf peer costs its outbox; everybody else gets every record at once."""
+    async with running(config()) as node:
+        deaf, good = await ScriptedPeer.connect(node), await ScriptedPeer.connect(node)
+        await deaf.link(node, number=1)
+        await good.link(node, number=2)
+        await until(lambda: len(node.cluster.links) == 2, "both linked")
+        got: set[str] = set()
+        for number in range(40):
+            node.submit(f"r{number}", "x" * 500_000, None)
+            node.submit(f"s{number}", "y" * 60_000, None)
+            while f"s{number}" not in got:
+                got |= {r.id for r in (await heard_push(good)).records}
+
+        assert node.cluster.links[(1).to_bytes(16, "big")].outbox.queued_bytes <= 6 * 1024 * 1024
+        assert {f"s{n}" for n in range(40)} <= got
+
+
+async def test_closing_says_goodbye() -> None:
+    """Peers hear that the node leaves, with the reason."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        node.close()
+        with trio.fail_after(2):
+            while not isinstance(message := await peer.hear(), Bye):
+                assert message is not None
+
+        assert message.code == "leaving"
+
+
+async def test_a_taken_peer_port_is_an_error_that_names_it() -> None:
+    """Nothing starts, and the address is in the message."""
+    async with running(config()) as node:
+        other = Node(config(("peer", f"127.0.0.1:{node.cluster.port}")))
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(OSError, match=str(node.cluster.port)), flatten_subgroups=True
+        ):
+            await other.run()
