@@ -31,3 +31,8 @@ def parse_address(text: str, *, port_default: int | None = None) -> tuple[str, i
 def format_address(host: str, port: int) -> str:
     """Join host and port, with an IPv6 host in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether `ip:port` is reachable on its own machine only."""
+    return address.startswith(("127.", "[::1]:"))

@@ -2,14 +2,16 @@
 
 Four sources: seeds (`--join`), nodes that a peer told of, nodes that were linked before, and beacons.
 Seeds and lost members are dialled for ever, with back-off and before all others. A beacon is a hint by
-anybody: those live in a table of their own that forgets, and the dials they lead to are rationed.
+anybody: those live in a table of their own that forgets, and the dials they lead to are rationed. In a
+flood of forged ones a new address must be heard twice to get into that table, which a node that lives
+there will see to and a made-up one mostly not; and who was heard more often is dialled first.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from cachetools import LRUCache
+from cachetools import FIFOCache, LRUCache
 
 from cluster.messages import Member
 from cluster.vocabulary import Dial, Effect, Now, Resolve
@@ -25,6 +27,10 @@ FULL_WAIT_S = 0.1
 
 CANDIDATES_MAX = 1024
 """Addresses from beacons and from peers, each; the least recently heard of goes first."""
+NEW_HINTS_PER_S = 50.0
+"""New addresses from beacons taken at first hearing; beyond it is a flood. Twenty seconds' worth fits."""
+HEARD_ONCE_MAX = 65_536
+"""Addresses remembered in a flood until they are heard again: six seconds of 10,000 a second, 6 MB."""
 BEACON_TRIES_MAX = 3
 """A beacon's address that failed so often is forgotten; its node will beacon again if it lives."""
 MEMBER_FORGET_S = 24 * 3600.0
@@ -72,6 +78,23 @@ class _Seed:
     addresses: list[str] = field(default_factory=list[str])
 
 
+class _Tokens:
+    """A token bucket that holds one second's worth."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = self._left = per_s
+        self._at_s = 0.0
+
+    def take(self, now_s: float) -> bool:
+        """Take one token if there is one."""
+        self._left = min(self._left + (now_s - self._at_s) * self._per_s, self._per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Candidates:
     """The table. `linked` is the live view of the node ids that a link is up with."""
 
@@ -83,8 +106,9 @@ class Candidates:
         self._known: dict[str, Candidate] = {}
         self._hints: LRUCache[str, Candidate] = LRUCache(CANDIDATES_MAX)
         self._own: LRUCache[str, bool] = LRUCache(CANDIDATES_MAX)
-        self._tokens = BEACON_DIALS_PER_S
-        self._tokens_s = 0.0
+        self._heard_once: FIFOCache[str, bool] = FIFOCache(HEARD_ONCE_MAX)
+        self._dial_tokens = _Tokens(BEACON_DIALS_PER_S)
+        self._hint_tokens = _Tokens(NEW_HINTS_PER_S)
 
     # --- questions --------------------------------------------------------------------------------------
 
@@ -157,8 +181,12 @@ class Candidates:
         if hint is not None:
             hint.node_id, hint.heard = node_id, hint.heard + 1
             return None
+        again = self._heard_once.pop(address, False)
+        if not again and not self._hint_tokens.take(now.s):
+            self._heard_once[address] = True
+            return None
         next_s = now.s + self._head_start(node_id)
-        self._hints[address] = Candidate(address, node_id, beacon=True, next_s=next_s)
+        self._hints[address] = Candidate(address, node_id, beacon=True, heard=1 + again, next_s=next_s)
         return next_s
 
     def resolved(self, name: str, addresses: Iterable[str], reason: str, now: Now) -> None:
@@ -218,18 +246,15 @@ class Candidates:
         busy = {c.node_id for c in flying if c.node_id is not None}
         due = [c for c in self._all() if not c.in_flight and c.next_s <= now.s and self._is_unlinked(c)]
         due.sort(key=lambda c: (c.beacon, -c.heard, c.next_s))
-        elapsed_s, self._tokens_s = now.s - self._tokens_s, now.s
-        self._tokens = min(self._tokens + elapsed_s * BEACON_DIALS_PER_S, BEACON_DIALS_PER_S)
         effects: list[Effect] = []
         for candidate in due:
             if len(flying) + len(effects) >= DIALS_IN_FLIGHT_MAX:
                 candidate.next_s = now.s + FULL_WAIT_S
             elif candidate.node_id in busy:
                 candidate.next_s = now.s + HIGHER_ID_WAITS_S
-            elif candidate.beacon and self._tokens < 1:
+            elif candidate.beacon and not self._dial_tokens.take(now.s):
                 candidate.next_s = now.s + 1 / BEACON_DIALS_PER_S
             else:
-                self._tokens -= candidate.beacon
                 candidate.in_flight = True
                 if candidate.node_id is not None:
                     busy.add(candidate.node_id)

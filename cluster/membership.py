@@ -15,6 +15,7 @@ from random import Random
 
 from cachetools import TTLCache
 
+from cluster.address import is_loopback
 from cluster.candidates import Candidates
 from cluster.messages import Hello, Member, Peers
 from cluster.vocabulary import Effect, LinkUp, Now, Send
@@ -145,9 +146,10 @@ class Membership:
         self.candidates.link_up(peer, event.address)
         if not others:
             return []
+        known = [Member(i, p.address) for i, p in others.items() if _may_tell(p.address, event.address)]
+        told = [i for i, p in others.items() if _may_tell(event.address, p.address)]
         newcomer = Peers([Member(peer, event.address)])
-        known = Peers([Member(i, p.address) for i, p in others.items()])
-        return [Send(peer, known), *(Send(i, newcomer) for i in others)]
+        return [*([Send(peer, Peers(known))] if known else []), *(Send(i, newcomer) for i in told)]
 
     def link_down(self, peer: bytes, reason: str, now: Now) -> None:
         """A link is gone: its address becomes a candidate again."""
@@ -176,3 +178,9 @@ class Membership:
         """This node stood still for `stall_s`: what peers sent meanwhile is not read yet."""
         for peer in self.peers.values():
             peer.heard_s += stall_s
+
+
+def _may_tell(address: str, listener: str) -> bool:
+    """Whether `address` means the same to whoever lives at `listener`: a loopback address does only to a
+    node on this machine."""
+    return not is_loopback(address) or is_loopback(listener)

@@ -254,7 +254,9 @@ class Reconciliation:
         because what is missing is mostly what was posted during an outage that has just ended."""
         items = self._holdings.window(session.lower_ms, session.upper_ms)
         negentropy = Negentropy(items, SYNC_FRAME_BYTES_MAX)
-        return self._send(session, negentropy.probe() if session.joining else negentropy.initiate(newest_first=True))
+        return self._send(
+            session, negentropy.probe() if session.joining else negentropy.initiate(newest_first=True)
+        )
 
     def _send(self, session: _Session, message: bytes) -> list[Effect]:
         self.bytes_out += len(message)

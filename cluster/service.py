@@ -81,6 +81,7 @@ class ClusterService:
         self._inbox: deque[Input] = deque()
         self._feeding = False
         self._wake = trio.Event()
+        self._link_over = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._records_in_total = 0
         self._announcements_dropped_total = 0
@@ -129,8 +130,8 @@ class ClusterService:
                 link.close("leaving", "the node is shutting down")
             with trio.move_on_after(STOP_TIMEOUT_S):
                 while self.links:
-                    self._wake = trio.Event()
-                    await self._wake.wait()
+                    self._link_over = trio.Event()
+                    await self._link_over.wait()
             nursery.cancel_scope.cancel()
         self.finished.set()
 
@@ -278,7 +279,7 @@ class ClusterService:
                 del self.links[link.peer]
                 self._gone(link, reason)
                 self.feed(v.LinkDown(link.peer, reason))
-            self._wake.set()
+            self._link_over.set()
 
     async def _take(self, link: Link, messages: list[Message]) -> None:
         """Take what one read of a link completed."""

@@ -68,7 +68,7 @@ class ScriptedPeer:
             self._messages += self._reader.feed(bytes(data))
         return self._messages.pop(0)
 
-    async def link(self, node: Node, number: int = 1, **changes: object) -> Hello:
+    async def link(self, node: Node, number: int = 1, /, **changes: object) -> Hello:
         """Shake hands as a good peer; returns the node's hello."""
         await self.say(hello(node, number, **changes))
         answer = await self.hear()
@@ -77,7 +77,7 @@ class ScriptedPeer:
         return answer
 
 
-def hello(node: Node, number: int = 1, **changes: object) -> Hello:
+def hello(node: Node, number: int = 1, /, **changes: object) -> Hello:
     """What a fitting peer would say of itself, with `changes`."""
     fields: dict[str, object] = {
         "protocol_min": PROTOCOL_MIN,

@@ -220,7 +220,7 @@ async def test_a_malformed_message_ends_the_link(frame: bytes) -> None:
         await peer.stream.send_all(frame)
         await until(lambda: not node.cluster.links, "the link is gone")
         other = await ScriptedPeer.connect(node)
-        await other.link(node, number=2)
+        await other.link(node, 2)
 
         await until(lambda: len(node.cluster.links) == 1, "another one links")
 
@@ -251,7 +251,7 @@ async def test_wants_and_fetches_are_served() -> None:
     async with running(config()) as node:
         records = [node.submit(f"r{n}", "x" * 1000, None).record for n in range(1500)]
         peer = await ScriptedPeer.connect(node)
-        await peer.link(node, number=2**100)
+        await peer.link(node, 2**100)
         wanted = [r.digest for r in records if r is not None][::7]
         await peer.say(Want(b"".join(wanted)))
         got: list[str] = []
@@ -274,8 +274,8 @@ async def test_a_peer_that_never_reads_is_dropped_and_others_are_served() -> Non
     """A deaf peer costs its outbox; everybody else gets every record at once."""
     async with running(config()) as node:
         deaf, good = await ScriptedPeer.connect(node), await ScriptedPeer.connect(node)
-        await deaf.link(node, number=1)
-        await good.link(node, number=2)
+        await deaf.link(node, 1)
+        await good.link(node, 2)
         await until(lambda: len(node.cluster.links) == 2, "both linked")
         got: set[str] = set()
         for number in range(40):

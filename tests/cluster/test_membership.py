@@ -1,0 +1,248 @@
+"""Whom a node links with, dials and tells of others."""
+
+from random import Random
+
+import pytest
+
+from cluster.candidates import (
+    BACKOFF_S_MAX,
+    BACKOFF_S_MIN,
+    BEACON_DIALS_PER_S,
+    BEACON_TRIES_MAX,
+    CANDIDATES_MAX,
+    DIALS_IN_FLIGHT_MAX,
+    HIGHER_ID_WAITS_S,
+    MEMBER_FORGET_S,
+    RESOLVE_S,
+    Candidates,
+)
+from cluster.membership import BAN_S, PEERS_MAX, Membership
+from cluster.messages import Hello, Member, Peers
+from cluster.vocabulary import Dial, Effect, LinkUp, Now, Resolve, Send
+
+ME = bytes([5]) * 16
+
+
+def node(number: int) -> bytes:
+    """A node id."""
+    return number.to_bytes(16, "big")
+
+
+def now(seconds: float) -> Now:
+    """Both clocks."""
+    return Now(seconds, int(seconds * 1000))
+
+
+def hello(node_id: bytes, incarnation: int = 1) -> Hello:
+    """What a node says of itself."""
+    return Hello(1, 1, [], node_id, incarnation, "c", "n", 1, "", "r", 0, 0)
+
+
+def up(membership: Membership, node_id: bytes, address: str, at_s: float = 0.0) -> list[Effect]:
+    """Bring a link up."""
+    event = LinkUp(hello(node_id), hello(ME), address, dialled=True)
+    return membership.link_up(event, now(at_s))
+
+
+def candidates(*seeds: str, linked: set[bytes] | None = None) -> Candidates:
+    """A table of candidates."""
+    return Candidates(ME, linked if linked is not None else set(), seeds, Random(1))
+
+
+def dials(effects: list[Effect]) -> list[str]:
+    """Which addresses are dialled."""
+    return [e.address for e in effects if isinstance(e, Dial)]
+
+
+def test_a_seed_is_resolved_at_once_and_again_every_half_minute() -> None:
+    """Names may move."""
+    table = candidates("seed:1")
+    assert table.tick(now(0)) == [Resolve("seed:1")]
+    table.resolved("seed:1", ["10.0.0.1:1"], "", now(0))
+    assert dials(table.tick(now(0))) == ["10.0.0.1:1"]
+
+    assert Resolve("seed:1") in table.tick(now(RESOLVE_S))
+
+
+def test_a_seed_that_moved_is_dialled_at_its_new_address_only() -> None:
+    """The old address is dropped when nobody is linked there."""
+    table = candidates("seed:1")
+    table.tick(now(0))
+    table.resolved("seed:1", ["10.0.0.1:1"], "", now(0))
+    table.tick(now(0))
+    table.dial_failed("10.0.0.1:1", "refused", None, now(1))
+    table.resolved("seed:1", ["10.0.0.2:1"], "", now(30))
+
+    assert dials(table.tick(now(100))) == ["10.0.0.2:1"]
+
+
+def test_a_name_that_does_not_resolve_is_tried_again_and_shown() -> None:
+    """With back-off, and the resolver's words for people."""
+    table = candidates("seed:1")
+    table.tick(now(0))
+    table.resolved("seed:1", [], "no such host", now(0))
+
+    assert table.seed_errors == {"seed:1": "no such host"}
+    assert table.tick(now(BACKOFF_S_MIN)) == [Resolve("seed:1")]
+
+
+def test_a_seed_is_dialled_for_ever_with_growing_pauses() -> None:
+    """Half a second to half a minute, never more, for a week."""
+    table = candidates("seed:1")
+    table.tick(now(0))
+    at_s, last_s, pauses = 0.0, 0.0, list[float]()
+    while at_s < 7 * 86400:
+        table.resolved("seed:1", ["10.0.0.1:1"], "", now(at_s))
+        if dials(table.tick(now(at_s))):
+            pauses.append(at_s - last_s)
+            last_s = at_s
+            table.dial_failed("10.0.0.1:1", "refused", None, now(at_s))
+        at_s = max(table.deadline_s or 0, at_s + 0.01)
+
+    assert max(pauses) <= BACKOFF_S_MAX + 0.02
+    assert BACKOFF_S_MIN / 2 <= pauses[1] <= BACKOFF_S_MIN + 0.02
+    assert len(pauses) > 7 * 86400 / BACKOFF_S_MAX
+
+
+def test_the_lower_id_dials_a_beacon_at_once_and_the_higher_gives_it_a_moment() -> None:
+    """So that two that hear each other do not both dial."""
+    table = candidates()
+    table.beacon(node(2**127), "10.0.0.9:1", now(10))
+    table.beacon(node(1), "10.0.0.1:1", now(10))
+    assert dials(table.tick(now(10))) == ["10.0.0.9:1"]
+
+    assert dials(table.tick(now(10 + HIGHER_ID_WAITS_S))) == ["10.0.0.1:1"]
+
+
+def test_a_flood_of_forged_beacons_is_rationed_and_bounded_and_hides_no_real_node() -> None:
+    """Ten thousand a second for ten seconds: few dials, a bounded table, the real one among the first."""
+    table = candidates()
+    made, at_s, flying = list[tuple[float, str]](), 0.0, list[tuple[float, str]]()
+    for step in range(1000):
+        at_s = step / 100
+        for number in range(100):
+            forged = step * 100 + number
+            table.beacon(node(2**120 + forged), f"10.1.0.1:{forged}", now(at_s))
+        if step % 20 == 0:
+            table.beacon(node(2**121), "10.2.0.2:7", now(at_s))
+        for address in dials(table.tick(now(at_s))):
+            made.append((at_s, address))
+            flying.append((at_s + 3, address))
+        assert len(flying) <= DIALS_IN_FLIGHT_MAX
+        for end_s, address in list(flying):
+            if end_s <= at_s or step % 3 == 0:
+                table.dial_failed(address, "refused", None, now(at_s))
+                flying.remove((end_s, address))
+
+    assert len(made) <= BEACON_DIALS_PER_S * 11
+    assert "10.2.0.2:7" in {address for _, address in made}
+    assert len(table._hints) <= CANDIDATES_MAX  # pyright: ignore[reportPrivateUsage] - the bound itself
+
+
+def test_a_beacon_that_leads_nowhere_is_forgotten() -> None:
+    """After a few failures; its node will beacon again if it lives."""
+    table = candidates()
+    table.beacon(node(2**127), "10.0.0.9:1", now(0))
+    for attempt in range(BEACON_TRIES_MAX):
+        assert dials(table.tick(now(attempt * 60))) == ["10.0.0.9:1"]
+        table.dial_failed("10.0.0.9:1", "refused", None, now(attempt * 60))
+
+    assert not table.unlinked
+
+
+def test_members_told_of_by_a_peer_are_dialled_unless_linked() -> None:
+    """One link leads to all."""
+    linked = {node(2**126)}
+    table = candidates(linked=linked)
+    told = [Member(node(2**127), "a:1"), Member(node(2**126), "b:1"), Member(ME, "c:1")]
+    table.told(told, now(0))
+
+    assert dials(table.tick(now(0))) == ["a:1"]
+
+
+def test_a_lost_member_is_dialled_for_a_day_then_forgotten() -> None:
+    """Longer than any record lives it is not sought."""
+    linked: set[bytes] = set()
+    table = candidates(linked=linked)
+    table.link_up(node(9), "a:1")
+    table.link_down(node(9), "gone", now(0))
+    assert [c.error for c in table.lost] == ["gone"]
+    assert dials(table.tick(now(1))) == ["a:1"]
+    table.dial_failed("a:1", "refused", None, now(1))
+    table.tick(now(MEMBER_FORGET_S + 1))
+
+    assert table.lost == []
+
+
+def test_a_restarted_node_at_the_same_address_is_one_candidate() -> None:
+    """An address belongs to whoever answered there last."""
+    table = candidates(linked={node(2)})
+    table.link_up(node(1), "a:1")
+    table.link_up(node(2), "a:1")
+
+    assert not table.unlinked
+
+
+@pytest.mark.parametrize(("dialled_first", "peer"), [(True, 1), (False, 1), (True, 2**127), (False, 2**127)])
+def test_of_two_connections_the_one_dialled_by_the_lower_id_stays(dialled_first: bool, peer: int) -> None:
+    """Both sides come to the same answer for either order."""
+    ours, theirs = Membership(ME, (), Random(1)), Membership(node(peer), (), Random(1))
+    ours.link_up(LinkUp(hello(node(peer)), hello(ME), "a:1", dialled_first), now(0))
+    theirs.link_up(LinkUp(hello(ME), hello(node(peer)), "b:1", not dialled_first), now(0))
+    refused_here = ours.refusal(hello(node(peer)), dialled=not dialled_first, now=now(1))
+    refused_there = theirs.refusal(hello(ME), dialled=dialled_first, now=now(1))
+    second_by_lower = (not dialled_first) == (node(peer) > ME)
+
+    assert (refused_here is None) == (refused_there is None) == second_by_lower
+
+
+def test_a_dialler_keeps_its_older_connection_and_the_other_side_follows_it() -> None:
+    """Only the dialler refuses a second connection of its own; the accepting side takes the newer."""
+    dialler, acceptor = Membership(ME, (), Random(1)), Membership(node(9), (), Random(1))
+    dialler.link_up(LinkUp(hello(node(9)), hello(ME), "a:1", True), now(0))
+    acceptor.link_up(LinkUp(hello(ME), hello(node(9)), "b:1", False), now(0))
+
+    refusal = dialler.refusal(hello(node(9)), dialled=True, now=now(1))
+    assert refusal is not None
+    assert refusal[0] == "duplicate"
+    assert acceptor.refusal(hello(ME), dialled=False, now=now(1)) is None
+
+
+def test_a_ban_ends_after_its_time() -> None:
+    """Sixty seconds, then the peer may come back."""
+    membership = Membership(ME, (), Random(1))
+    membership.ban(node(9), "it lied", now(0))
+    refusal = membership.refusal(hello(node(9)), dialled=False, now=now(BAN_S - 1))
+    assert refusal is not None
+    assert "it lied" in refusal[1]
+
+    assert membership.refusal(hello(node(9)), dialled=False, now=now(BAN_S + 1)) is None
+
+
+def test_links_are_bounded() -> None:
+    """One more than the limit is told that there is no room."""
+    membership = Membership(ME, (), Random(1))
+    for number in range(PEERS_MAX):
+        up(membership, node(number + 1), f"h:{number}")
+
+    assert membership.refusal(hello(node(999)), dialled=False, now=now(1)) == (
+        "full",
+        f"already linked with {PEERS_MAX} nodes",
+    )
+    present = membership.refusal(hello(node(1)), dialled=False, now=now(1))
+    assert present is None or present[0] == "duplicate"
+
+
+def test_a_newcomer_is_told_of_all_and_all_of_it_but_loopback_stays_on_its_machine() -> None:
+    """An address that means something else elsewhere is not passed on."""
+    membership = Membership(ME, (), Random(1))
+    assert up(membership, node(1), "127.0.0.1:1") == []
+    assert up(membership, node(2), "127.0.0.1:2") == [
+        Send(node(2), Peers([Member(node(1), "127.0.0.1:1")])),
+        Send(node(1), Peers([Member(node(2), "127.0.0.1:2")])),
+    ]
+
+    assert up(membership, node(3), "10.0.0.3:3") == [
+        Send(node(1), Peers([Member(node(3), "10.0.0.3:3")])),
+        Send(node(2), Peers([Member(node(3), "10.0.0.3:3")])),
+    ]

@@ -1,0 +1,145 @@
+"""What waits for a peer: bounded, in the right order, nothing lost silently."""
+
+from collections.abc import Sequence
+
+from cluster import Admitted, Items, WireRecord
+from cluster.codec import FrameReader, encode_push
+from cluster.messages import IHave, Message, Page, Ping, Push
+from cluster.negentropy import SortedItems
+from cluster.outbox import BULK_MAX, CONTROL_BYTES_MAX, EAGER_BYTES_MAX, Outbox
+from validator import Record, sign
+
+
+class Shelf:
+    """A desk with some records on it."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = list(records)
+
+    def admit(self, records: Sequence[WireRecord], peer: str) -> Admitted:
+        """Admit nothing."""
+        return Admitted()
+
+    def lookup(self, digests: Sequence[bytes]) -> list[Record]:
+        """As `cluster.Desk.lookup`."""
+        by_digest = {r.digest: r for r in self.records}
+        return [by_digest[d] for d in digests if d in by_digest]
+
+    def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
+        """As `cluster.Desk.page`, three at a time."""
+        rest = [r for r in sorted(self.records, key=lambda r: r.key) if r.key > after]
+        return rest[:3], len(rest) > 3
+
+    def has(self, digest: bytes) -> bool:
+        """As `cluster.vocabulary.Holdings.has`."""
+        return any(r.digest == digest for r in self.records)
+
+    def window(self, lower_ms: int, upper_ms: int) -> Items:
+        """As `cluster.vocabulary.Holdings.window`."""
+        return SortedItems([])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+def record(number: int, size: int = 100) -> Record:
+    """A record of about this size."""
+    raw = "x" * size
+    return Record.of(f"{number:06}", raw, sign(raw), number)
+
+
+def drain(outbox: Outbox) -> list[Message]:
+    """Everything that would be written, in order."""
+    reader, messages = FrameReader(), list[Message]()
+    while data := outbox.next_write():
+        messages += reader.feed(data)
+    return messages
+
+
+PING = Ping(1, 2, 3, 4, 5, 6, bytes(16))
+
+
+def test_messages_go_before_records_and_records_before_what_was_asked_for() -> None:
+    """Liveness is not delayed by payloads, nor fresh records by a catch-up."""
+    shelf = Shelf([record(1), record(2), record(3), record(4)])
+    outbox = Outbox(shelf)
+    outbox.serve([shelf.records[0].digest])
+    outbox.serve_page(b"")
+    outbox.push(encode_push([record(9)]))
+    outbox.send(PING)
+    kinds = [type(m) for m in drain(outbox)]
+
+    assert kinds == [Ping, Push, Push, Page]
+
+
+def test_an_empty_outbox_has_nothing_to_write() -> None:
+    """The writer sleeps then."""
+    assert Outbox(Shelf([])).next_write() == b""
+
+
+def test_what_was_asked_for_comes_whole_and_in_order_in_batches() -> None:
+    """However large the records are."""
+    shelf = Shelf([record(n, 7_000) for n in range(100)] + [record(n, 300_000) for n in range(100, 105)])
+    outbox = Outbox(shelf)
+    outbox.serve([r.digest for r in shelf.records])
+    got = [r.id for m in drain(outbox) if isinstance(m, Push) for r in m.records]
+
+    assert got == [r.id for r in shelf.records]
+
+
+def test_what_is_not_held_any_more_is_left_out() -> None:
+    """Expired meanwhile: no frame at all."""
+    outbox = Outbox(Shelf([]))
+    outbox.serve([bytes(32)] * 1000)
+
+    assert drain(outbox) == []
+
+
+def test_the_eager_lane_refuses_at_its_bound_and_takes_again_when_drained() -> None:
+    """The caller is told, so that it can announce instead."""
+    outbox = Outbox(Shelf([]))
+    frame = encode_push([record(1, 60_000)])
+    pushed = 0
+    while outbox.push(frame):
+        pushed += 1
+    assert pushed == EAGER_BYTES_MAX // len(frame)
+    outbox.next_write()
+
+    assert outbox.push(frame)
+
+
+def test_the_control_lane_refuses_at_its_bound() -> None:
+    """A peer that reads nothing does not fill the memory."""
+    outbox = Outbox(Shelf([]))
+    while outbox.send(IHave(b"", bytes(32 * 1000))):
+        pass
+
+    assert CONTROL_BYTES_MAX - 33_000 < outbox.queued_bytes <= CONTROL_BYTES_MAX
+
+
+def test_the_bulk_lane_is_bounded() -> None:
+    """A peer cannot ask for more than so many at a time."""
+    shelf = Shelf([record(1, 10)])
+    outbox = Outbox(shelf)
+    outbox.serve([shelf.records[0].digest] * (BULK_MAX + 1000))
+    got = sum(len(m.records) for m in drain(outbox) if isinstance(m, Push))
+
+    assert got == BULK_MAX
+
+
+def test_pages_carry_where_to_go_on() -> None:
+    """A page's last key and whether there is more; an empty one ends where it began."""
+    shelf = Shelf([record(n) for n in range(4)])
+    outbox = Outbox(shelf)
+    outbox.serve_page(b"")
+    (first,) = drain(outbox)
+    assert isinstance(first, Page)
+    assert first.more
+    outbox.serve_page(first.last)
+    (second,) = drain(outbox)
+    assert isinstance(second, Page)
+    assert [r.id for r in second.records] == ["000003"]
+    outbox.serve_page(second.last)
+    (third,) = drain(outbox)
+
+    assert third == Page([], second.last, False)
