@@ -1,0 +1,14 @@
+"""Floor 4: HTTP and WebSocket for clients.
+
+`server` keeps connections from hurting the node; `app` puts the blueprints together: `seed` (the two
+original routes), `records` (`/v1/records`) and `ops` (health, node, peers). Refusals are `Problem`s of one
+table, `errors`. Bytes become values in `parse` and `cursor`, values become JSON in `views`.
+
+May import node, eventbus and validator. It decides nothing about records: the node's desk does.
+"""
+
+from api.app import create_app
+from api.limits import HttpLimits
+from api.server import serve
+
+__all__ = ["HttpLimits", "create_app", "serve"]

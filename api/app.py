@@ -1,0 +1,57 @@
+"""The application: one blueprint per file, one place where errors become answers."""
+
+import structlog
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from api import ops, records, seed
+from api.body import LeanHTTP
+from api.errors import Problem, render
+from api.limits import HttpLimits
+from node import Node
+
+_log = structlog.get_logger("dayfly.api")
+
+
+def create_app(node: Node, limits: HttpLimits) -> QuartTrio:
+    """Build the application over `node`. To add routes: a blueprint file here and a line below."""
+    app = QuartTrio("dayfly", static_folder=None)
+    app.asgi_http_class = LeanHTTP
+    app.config["MAX_CONTENT_LENGTH"] = None  # the floor bounds bodies before they get here (api/body.py)
+    app.config["RESPONSE_TIMEOUT"] = None
+    app.config["BODY_TIMEOUT"] = None
+    app.url_map.merge_slashes = False  # an id may hold any slashes
+    app.url_map.converters["any_id"] = records.AnyIdConverter
+    app.register_blueprint(seed.make_blueprint(node))
+    app.register_blueprint(records.make_blueprint(node))
+    app.register_blueprint(ops.make_blueprint(node, limits))
+    app.register_error_handler(Problem, _show_problem)
+    app.register_error_handler(HTTPException, _show_http)
+    app.register_error_handler(Exception, _show_bug)
+    return app
+
+
+async def _show_problem(problem: Problem) -> Response:
+    status, headers, body = render(problem, request.path)
+    return Response(body, status, headers)
+
+
+async def _show_http(error: HTTPException) -> Response:
+    """Word the framework's own refusals as ours."""
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or []))
+        problem = Problem("method", f"{request.method} is not taken here; use {allowed}", {"allow": allowed})
+    elif isinstance(error, NotFound):
+        problem = Problem("not-found", "no such route; /v1/node, /v1/records and /v1/peers are good starts")
+    else:
+        problem = Problem("bad-request", str(error.description))
+    return await _show_problem(problem)
+
+
+async def _show_bug(error: Exception) -> Response:
+    """Log a bug with its traceback and say no more than that there is one."""
+    _log.error("request failed", path=request.path[:200], exc_info=error)
+    return await _show_problem(
+        Problem("internal", f"an internal error ({type(error).__name__}); it is logged")
+    )

@@ -1,0 +1,155 @@
+"""One request through Quart: the whole body first, then the handler, then the answer.
+
+Quart-Trio runs two tasks per request, one that reads and one that handles, and lets the reader's end
+cancel the handler. That leaks the connection (the reader ends while hypercorn makes the connection ready
+for its next request, inside the handler's last send), cancels a handler whose client hangs up although the
+record may be stored already, and buffers a body without bound. Bodies here are records: small, bounded,
+and of no use in part. So they are read inline, and there is one task.
+"""
+
+from collections.abc import AsyncIterable
+from contextlib import AbstractAsyncContextManager
+from typing import cast
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from quart import Response
+from quart.wrappers.response import DataBody
+from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from api.errors import Problem, render
+from api.guard import Guard
+from api.limits import HttpLimits
+
+GUARD_EXTENSION = "dayfly.guard"
+"""Where `serve` puts the server's Guard into a scope's extensions."""
+
+
+class LeanHTTP(TrioASGIHTTPConnection):
+    """Set as `asgi_http_class` of a QuartTrio app. Outside `serve` the default limits hold."""
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve one request.
+
+        A body that is too large, too slow or one too many is answered here and reaches no handler;
+        neither does one whose client hung up half-way. Replaces the base's two tasks.
+        """
+        guard = self._guard()
+        body = _Body(guard)
+        try:
+            whole = await self._read(body, guard.limits.body_timeout_s, receive)
+            if whole is None:
+                return
+            request = self._create_request_from_scope(send)
+            request.body.set_result(whole)
+            response = await self.app.handle_request(request)
+        except Problem as problem:
+            body.release()  # before the answer: a client may be slow to take it
+            await send_problem(problem, self.scope["path"], send)
+            return
+        finally:
+            body.release()
+        await self._send_response(send, response)
+
+    async def _read(self, body: "_Body", timeout_s: float, receive: ASGIReceiveCallable) -> bytes | None:
+        """Read the whole body; None if the client hung up first."""
+        with trio.move_on_after(timeout_s):
+            complete = await body.read(self._announced_bytes(), receive)
+            return body.join() if complete else None
+        raise Problem("timeout", f"the body did not arrive within {timeout_s:g} s")
+
+    def _guard(self) -> Guard:
+        extensions = cast("dict[str, Guard]", self.scope["extensions"])
+        return extensions.get(GUARD_EXTENSION) or Guard(HttpLimits())
+
+    def _announced_bytes(self) -> int:
+        for name, value in self.scope["headers"]:
+            if name == b"content-length":
+                return int(value)  # h11 has checked the digits
+        return 0
+
+    async def _send_response(self, send: ASGISendCallable, response: Response | WerkzeugResponse) -> None:
+        """Send an answer: whole ones in one message, streams piece by piece without a time limit.
+
+        The base cuts every answer after RESPONSE_TIMEOUT without a word; a stuck client is the
+        connection's business. A HEAD request does not run the stream at all.
+        """
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        whole = b""
+        if self.scope["method"] != "HEAD":
+            if isinstance(response, WerkzeugResponse):
+                whole = response.get_data()
+            elif isinstance(response.response, DataBody):
+                stored = response.response
+                whole = stored.data[stored.begin : stored.end]
+            else:
+                stream = cast("AbstractAsyncContextManager[AsyncIterable[str | bytes]]", response.response)
+                async with stream as pieces:
+                    async for piece in pieces:
+                        data = piece.encode() if isinstance(piece, str) else piece
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                        await trio.lowlevel.checkpoint()  # a send to nobody does not yield
+        await send({"type": "http.response.body", "body": whole, "more_body": False})
+
+
+class _Body:
+    """A request body on its way in, charged to the server's budget piece by piece."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def read(self, announced_bytes: int, receive: ASGIReceiveCallable) -> bool:
+        """Read the whole body; False if the client hung up first.
+
+        Raises:
+            Problem: it is too large, or there is no room for it (`release` is still due).
+        """
+        limit = self._guard.limits.body_bytes_max
+        if announced_bytes > limit:
+            raise Problem("too-large", f"the body has {announced_bytes} bytes; at most {limit} are taken")
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return False
+            piece = message["body"]
+            if self._size + len(piece) > limit:
+                raise Problem("too-large", f"the body has more than {limit} bytes")
+            if not self._guard.take(len(piece)):
+                raise Problem("busy", "the bodies in hand leave no room for this one", {"retry-after": "1"})
+            self._size += len(piece)
+            self._pieces.append(piece)
+            if not message["more_body"]:
+                return True
+
+    def join(self) -> bytes:
+        """Return the whole body and keep nothing of it."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+    def release(self) -> None:
+        """Return what was charged; a second time does nothing."""
+        self._guard.give_back(self._size)
+        self._size = 0
+
+
+async def send_problem(problem: Problem, path: str, send: ASGISendCallable) -> None:
+    """Answer an HTTP request with a problem, worded as the route at `path` does."""
+    status, headers, body = render(problem, path)
+    await send({"type": "http.response.start", "status": status, "headers": _wire(headers, body)})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def send_handshake_problem(problem: Problem, path: str, send: ASGISendCallable) -> None:
+    """Answer a WebSocket handshake with a problem instead of accepting it."""
+    status, headers, body = render(problem, path)
+    await send({"type": "websocket.http.response.start", "status": status, "headers": _wire(headers, body)})
+    await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
+
+
+def _wire(headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return [*pairs, (b"content-length", str(len(body)).encode())]

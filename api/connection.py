@@ -1,0 +1,222 @@
+"""One TCP connection of the HTTP server, from accept to close: whatever happens on it ends with it.
+
+Stock hypercorn lets an exception of one connection end the process, shields writes from every deadline,
+closes the socket under a client that is still sending (the kernel then throws the answer away), and starts
+a timer task per request. Here:
+
+- one scope around the reading loop is the only timer: its deadline is moved as the connection goes from
+  head to request to idle to closing, and costs no task;
+- one scope around all tasks is the linger: once the client is gone, handlers have a little time left;
+- a write has a deadline, and whatever stops it short, the connection is reset: half a message is no message;
+- closing means: shut the sending side, read and drop until the client closes too, then close.
+"""
+
+import math
+import struct
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Final
+
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
+
+from api.guard import Guard
+from api.inbox import ConnectionTasks, log_failure
+from api.protocol import GuardedH11
+
+RECEIVE_BYTES_MAX: Final = 64 * 1024
+"""Bytes asked of the socket at once."""
+
+WRITE_BYTES: Final = 64 * 1024
+"""Bytes of one deadlined write: `write_timeout_s` is a promise about this much."""
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class GuardedConnection(TCPServer):
+    """One connection. Awaiting it serves the connection to its end.
+
+    Overrides `run`, `protocol_send` and `_read_data`; the idle timer of the base is not used.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        stream: trio.SocketStream,
+    ) -> None:
+        super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]  # annotated for TLS
+        self._guard = guard
+        self._limits = guard.limits
+        self._stream = stream
+        self._http: GuardedH11
+        self._reading = trio.CancelScope()
+        self._life = trio.CancelScope()
+        self._idle = True
+        self._client_ended = False
+
+    async def run(self) -> None:
+        """Serve the connection; let nothing but cancellation and the interpreter's own exceptions out.
+
+        Stock catches OSError only, and `trio.serve_listeners` above it nothing, so that any other
+        exception ends the process.
+        """
+        try:
+            address = str(self._stream.socket.getpeername()[0])
+        except OSError:
+            return  # reset before it was accepted
+        if not self._guard.admit(address):
+            return
+        try:
+            await self._serve()
+        except* Exception as failed:
+            self._guard.statistics.connections_failed += 1
+            log_failure("connection failed", failed)
+        finally:
+            self._guard.idle.discard(self._reading)
+            self._stream.socket.close()
+            self._guard.release(address)
+
+    async def protocol_send(self, event: Event) -> None:
+        """Do what the protocol asks for: write, close, or mark the connection busy or idle.
+
+        Stock shields the write from every deadline and cancellation.
+        """
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Closed):
+            await self._finish()
+        elif isinstance(event, Updated):
+            self._mark_idle(event.idle)
+
+    async def _serve(self) -> None:
+        socket = self._stream.socket
+        with self._life:
+            async with ConnectionTasks() as tasks:
+                self._http = GuardedH11(
+                    self._limits,
+                    self.app,
+                    self.config,
+                    self.context,
+                    tasks,
+                    ConnectionState(self.state),
+                    socket.getpeername()[:2],
+                    socket.getsockname()[:2],
+                    self.protocol_send,
+                )
+                await self._read_data()
+        if self._life.cancelled_caught:
+            self._guard.statistics.connections_cut += 1
+
+    async def _read_data(self) -> None:
+        """Read to the end of the connection, then give the tasks that are left `linger_timeout_s`.
+
+        Stock has no deadline for a head, and none for handlers whose client is gone.
+        """
+        self._guard.idle.add(self._reading)
+        self._reading.deadline = trio.current_time() + self._limits.head_timeout_s
+        self._idle = False  # the first head has its deadline already
+        if self.context.terminated.is_set():
+            self._reading.cancel()  # accepted in the last moment
+        with self._reading:
+            await self._read_requests()
+            await self._drain()
+        self._client_ended = True
+        if self._reading.cancelled_caught and not (self._idle or self._http.finished):
+            self._guard.statistics.connections_cut += not self.context.terminated.is_set()
+        self._life.deadline = trio.current_time() + self._limits.linger_timeout_s
+        await self._http.hang_up()
+
+    async def _read_requests(self) -> None:
+        while True:
+            try:
+                data = await self._stream.receive_some(RECEIVE_BYTES_MAX)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            if self._http.finished:
+                return  # these bytes came after the last answer
+            if self._idle and data:
+                self._idle = False
+                self._reading.deadline = trio.current_time() + self._limits.head_timeout_s
+            await self._http.handle(RawData(bytes(data)))
+            if not data:
+                return
+
+    async def _drain(self) -> None:
+        """Read and drop what a client sends after its last answer, so that the kernel does not reset.
+
+        Source:
+            RFC 9112 section 9.6.
+        """
+        drained = 0
+        while self._http.finished and drained <= self._limits.drain_bytes_max:
+            try:
+                data = await self._stream.receive_some(RECEIVE_BYTES_MAX)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            if not data:
+                return
+            drained += len(data)
+
+    def _mark_idle(self, idle: bool) -> None:
+        self._idle = idle
+        if idle:
+            self._reading.deadline = trio.current_time() + self._limits.keep_alive_timeout_s
+            self._guard.idle.add(self._reading)
+        else:
+            self._reading.deadline = math.inf
+            self._guard.idle.discard(self._reading)
+
+    async def _finish(self) -> None:
+        """Shut the sending side; the reader drops what still comes, for a bounded time."""
+        if self._http.finished:
+            return
+        self._http.finished = True
+        self._reading.deadline = trio.current_time() + self._limits.linger_timeout_s
+        async with self.send_lock:
+            try:
+                await self._stream.send_eof()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._reading.cancel()
+
+    async def _write(self, data: bytes) -> None:
+        """Send all of `data`, or reset the connection and return.
+
+        The application is not told by an exception (ASGI forbids it); its next sends are dropped.
+        """
+        if not data:
+            return
+        try:
+            self.send_lock.acquire_nowait()  # the async form costs a task switch
+        except trio.WouldBlock:
+            await self.send_lock.acquire()
+        sent = False
+        try:
+            for start in range(0, len(data), WRITE_BYTES):
+                with trio.fail_after(self._limits.write_timeout_s):
+                    await self._stream.send_all(memoryview(data)[start : start + WRITE_BYTES])
+            sent = True
+        except trio.TooSlowError:
+            self._guard.statistics.connections_cut += 1
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            if not sent:
+                self._reset()  # also lets later sends yield: trio's do on a closed socket, not after EOF
+            self.send_lock.release()
+        if self._client_ended and sent:
+            # Its side is shut, but it takes what we send: it is there.
+            self._life.deadline = trio.current_time() + self._limits.linger_timeout_s
+
+    def _reset(self) -> None:
+        """Close at once and drop what the kernel still holds for the client."""
+        socket = self._stream.socket
+        if socket.fileno() >= 0:
+            socket.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
+            socket.close()

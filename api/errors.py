@@ -1,0 +1,111 @@
+"""Every refusal the HTTP floor can give: one table, two shapes.
+
+A `Problem` is raised anywhere on this floor and rendered at its edge. `/v1` gets RFC 9457 problem+json
+with a stable `code`; the two seed routes get the original's `{"result":false,"msg":…}` with the right
+status (the original answered 200 to everything; its document never promised that).
+"""
+
+from typing import Final
+
+import msgspec
+
+SEED_ROUTES: Final = frozenset({"/postNewData", "/listAllRecentData"})
+
+STATUS_BY_CODE: Final[dict[str, int]] = {
+    "bad-json": 400,
+    "bad-request": 400,
+    "bad-id": 400,
+    "bad-signature": 400,
+    "bad-time": 400,
+    "empty-field": 400,
+    "expired": 400,
+    "bad-origin": 403,
+    "not-found": 404,
+    "method": 405,
+    "timeout": 408,
+    "id-conflict": 409,
+    "too-large": 413,
+    "bad-host": 421,
+    "internal": 500,
+    "busy": 503,
+    "store-full": 507,
+}
+"""All codes and their HTTP status. A code never changes its meaning; new ones may come."""
+
+TITLE_BY_CODE: Final[dict[str, str]] = {
+    "bad-json": "The body is not the JSON this route takes",
+    "bad-request": "The request has a bad parameter",
+    "bad-id": "The id cannot be used",
+    "bad-signature": "The signature does not match",
+    "bad-time": "The time stamp is out of bounds",
+    "empty-field": "A required field is empty",
+    "expired": "The record's life is over",
+    "bad-origin": "Requests from this web origin are refused",
+    "not-found": "There is nothing here",
+    "method": "This route does not take that method",
+    "timeout": "The request took too long to arrive",
+    "id-conflict": "Another raw is stored under this id",
+    "too-large": "The request is too large",
+    "bad-host": "This node does not answer to that host name",
+    "internal": "The node failed; the record may or may not be stored",
+    "busy": "The node has too much in hand just now",
+    "store-full": "The store is full",
+}
+
+_SEED_MSG_BY_CODE: Final[dict[str, str]] = {
+    "bad-json": "Error parsing data",
+    "id-conflict": "Different raw data with same id",
+    "bad-id": "Invalid data",
+    "bad-signature": "Invalid data",
+    "empty-field": "Invalid data",
+}
+
+
+class Problem(Exception):
+    """A refusal with a code of the table and one sentence that names the bad value and the fix.
+
+    Attributes:
+        code: str, a key of `STATUS_BY_CODE`.
+        detail: str, for people; never holds a payload.
+        headers: extra response headers, for example `Allow` or `Retry-After`.
+    """
+
+    def __init__(self, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.headers = headers or {}
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the code."""
+        return STATUS_BY_CODE[self.code]
+
+
+def render(problem: Problem, path: str) -> tuple[int, dict[str, str], bytes]:
+    """Lay out a problem as the route at `path` words its errors.
+
+    Returns:
+        status, headers (content-type included, content-length not), body.
+    """
+    if path in SEED_ROUTES:
+        msg = _SEED_MSG_BY_CODE.get(problem.code, TITLE_BY_CODE[problem.code])
+        body = msgspec.json.encode({"result": False, "msg": msg})
+        content_type = "application/json; charset=utf-8"
+    else:
+        body = problem_json(problem)
+        content_type = "application/problem+json"
+    return problem.status, {**problem.headers, "content-type": content_type}, body
+
+
+def problem_json(problem: Problem) -> bytes:
+    """Encode a problem as RFC 9457 JSON, one line without the line end."""
+    return msgspec.json.encode(
+        {
+            "type": "about:blank",
+            "title": TITLE_BY_CODE[problem.code],
+            "status": problem.status,
+            "code": problem.code,
+            "detail": problem.detail,
+        }
+    )

@@ -1,0 +1,129 @@
+"""One request and its answer, or one WebSocket: hypercorn's streams with their loose ends tied.
+
+Both subclasses keep one promise stock does not: an application that sends to somebody who is gone gives
+the others their turn. Stock returns at once without a checkpoint, and one loop of sends to one closed
+WebSocket then freezes the whole process.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+from hypercorn.protocol.events import Body, Data, Event, StreamClosed
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent
+from wsproto.connection import ConnectionState
+from wsproto.events import Ping
+from wsproto.frame_protocol import CloseReason
+
+
+class GuardedHTTPStream(HTTPStream):
+    """One HTTP request and its answer."""
+
+    app_put: Callable[[ASGIReceiveEvent], Awaitable[None]]
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """Pass a message on; once the exchange is over, drop it and let others run.
+
+        Stock hands messages for a closed stream to h11, which raises.
+        """
+        if not self.closed:
+            await super().app_send(message)
+        elif message is not None:
+            await trio.lowlevel.checkpoint()
+
+    async def hang_up(self) -> None:
+        """Tell the application that the client sends no more, without closing the exchange.
+
+        Stock takes a half-closed connection for a closed one. A client that shuts its sending side
+        down (`nc -N`) still reads; whether it is gone for good shows when something is sent to it.
+        """
+        if not self.closed:
+            await self.app_put({"type": "http.disconnect"})
+
+
+class GuardedWSStream(WSStream):
+    """One WebSocket."""
+
+    app_put: Callable[[ASGIReceiveEvent], Awaitable[None]] | None
+    _over: trio.Event
+    """Set once the socket is closed."""
+    _heard = True
+    """Whether the client sent anything since the last ping."""
+    _taking = False
+    """Whether bytes of the client wait for the application: then it is not the client who is silent."""
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """Pass a message on; once the socket is closed, drop it and let others run."""
+        if not self.closed:
+            await super().app_send(message)
+        elif message is not None:
+            await trio.lowlevel.checkpoint()
+
+    async def handle(self, event: Event) -> None:
+        """Take an event from the connection.
+
+        Stock answers data sent before the handshake's answer with 400 while the application may be
+        answering too, and tells the application nothing.
+        """
+        if isinstance(event, StreamClosed) or self.closed:
+            await super().handle(event)
+            self._over.set()
+        elif isinstance(event, Body | Data):
+            self._heard = self._taking = True
+            await self._take(event)
+            self._taking = False
+        else:
+            self._over = trio.Event()
+            await super().handle(event)
+
+    async def hang_up(self) -> None:
+        """Close: a WebSocket cannot be half-closed."""
+        await self.handle(StreamClosed(stream_id=self.stream_id))
+
+    async def _take(self, event: Body | Data) -> None:
+        if not self.handshake.accepted:
+            await self._refuse_early_data()
+            return
+        await super().handle(event)
+        if self.state is ASGIWebsocketState.CONNECTED and (
+            # Too large a message: stock answers 1009 and then waits for ever, telling nobody.
+            self.connection.state is ConnectionState.LOCAL_CLOSING
+        ):
+            await self._end()
+
+    async def _refuse_early_data(self) -> None:
+        """Answer 400 to bytes that came before the handshake's answer (RFC 6455 section 4.1)."""
+        answering = self.state is not ASGIWebsocketState.HANDSHAKE
+        self.closed = True  # from here on nothing the application sends counts
+        self._over.set()
+        if self.app_put is not None:
+            code = CloseReason.ABNORMAL_CLOSURE.value
+            await self.app_put({"type": "websocket.disconnect", "code": code})
+        if not answering:
+            await self._send_error_response(400)
+        await self._end()
+
+    async def _end(self) -> None:
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _send_pings(self) -> None:
+        """Ping until the socket is closed; end it when an interval brought no byte at all.
+
+        Stock never looks for the answers, so a vanished client stays for ever; and it sleeps through the
+        end of the socket, which keeps the connection's tasks alive for up to one interval.
+        """
+        interval_s = self.config.websocket_ping_interval
+        if interval_s is None:
+            return
+        self._heard = True
+        while True:
+            with trio.move_on_after(interval_s):
+                await self._over.wait()
+            if self.closed:
+                return
+            if not (self._heard or self._taking):
+                await self._end()
+                return
+            self._heard = False
+            await self._send_wsproto_event(Ping())

@@ -1,0 +1,87 @@
+"""Routes for operators: who is this node, whom does it see, is it alive, is it ready."""
+
+from typing import Any
+
+import msgspec
+from quart import Blueprint, Response
+
+from api.limits import HttpLimits
+from api.parse import JSON_DEPTH_MAX
+from node import FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, VERSION, Node
+from validator import FUTURE_MS_MAX, ID_BYTES_MAX, RAW_BYTES_MAX
+
+
+def make_blueprint(node: Node, limits: HttpLimits) -> Blueprint:
+    """Make the routes over `node`. `limits`: the HTTP server's, to be shown."""
+    routes = Blueprint("ops", __name__)
+
+    @routes.get("/healthz")
+    async def healthz() -> Response:
+        """Alive: this answer is the proof."""
+        return _text("ok\n")
+
+    @routes.get("/readyz")
+    async def readyz() -> Response:
+        """Ready: listening, and caught up with a peer or alone past the grace time."""
+        return _text("ready\n") if node.ready else _text("catching up\n", 503)
+
+    @routes.get("/v1/node")
+    async def show_node() -> Response:
+        """Show this node: what it is, what it holds, what it refuses."""
+        return _json(node_view(node, limits))
+
+    @routes.get("/v1/peers")
+    async def show_peers() -> Response:
+        """Show linked peers, and those that should be linked and are not, with the reason."""
+        return _json({"peers": [msgspec.to_builtins(p) for p in node.peers()]})
+
+    return routes
+
+
+def node_view(node: Node, limits: HttpLimits) -> dict[str, Any]:
+    """Collect what `/v1/node` shows."""
+    store = node.store_statistics()
+    peers = node.peers()
+    return {
+        "id": node.id.hex(),
+        "name": node.name,
+        "version": VERSION,
+        "cluster": node.config.cluster,
+        "links": "open",
+        "rules": node.rules,
+        "started_at": node.started.wall_ms,
+        "wall_ms": node.wall_ms(),
+        "ready": node.ready,
+        "http": node.http_urls,
+        "peer": node.peer_address,
+        "announced_on": node.announced_on,
+        "peers_up": sum(p.state != "lost" for p in peers),
+        "in_sync": node.in_sync,
+        "records": store.records,
+        "bytes": store.bytes,
+        "oldest_time_stamp": store.oldest_time_stamp,
+        "admission": node.admission_totals(),
+        "gossip": node.gossip_totals(),
+        "limits": {
+            "ttl_ms": node.config.ttl_ms,
+            "sync_interval_s": node.config.sync_interval_s,
+            "future_ms_max": FUTURE_MS_MAX,
+            "id_bytes_max": ID_BYTES_MAX,
+            "raw_bytes_max": RAW_BYTES_MAX,
+            "records_max": store.records_max,
+            "bytes_max": store.bytes_max,
+            "json_depth_max": JSON_DEPTH_MAX,
+            "frame_bytes_max": FRAME_BYTES_MAX,
+            "outbox_bytes_max": OUTBOX_BYTES_MAX,
+            "http": msgspec.to_builtins(limits),
+        },
+    }
+
+
+def _text(body: str, status: int = 200) -> Response:
+    return Response(body, status, {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"})
+
+
+def _json(view: object) -> Response:
+    headers = {"content-type": "application/json", "cache-control": "no-store"}
+    return Response(msgspec.json.encode(view), 200, headers)

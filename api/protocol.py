@@ -1,0 +1,217 @@
+"""HTTP/1.1 on one connection: hypercorn's H11Protocol, told what not to accept.
+
+What is overridden, and why (h11 parses, hypercorn drives; both are kept):
+
+- `_handle_events` (driver loop): stock answers `Expect: 100-continue` before the application could refuse,
+  counts neither headers nor chunks, and can wait for ever on a connection it has closed already.
+- `_create_stream`: makes the guarded exchanges, and never offers permessage-deflate: one megabyte of it
+  unpacks to a gigabyte, and every socket would hold 120 KiB for the compressor.
+- `_check_protocol`: no HTTP/2, neither by upgrade nor by prior knowledge; bad settings in either end the
+  whole process in stock.
+- `stream_send`: head and body leave in one write, and a connection that cannot be reused says so.
+"""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from itertools import chain
+from typing import Final, cast
+
+import h11
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.typing import (
+    AppWrapper,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ConnectionState,
+    H11SendableEvent,
+    Scope,
+    TaskGroup,
+    WorkerContext,
+)
+
+from api.exchange import GuardedHTTPStream, GuardedWSStream
+from api.heads import is_websocket, refusal_status
+from api.limits import HttpLimits
+
+JOIN_BYTES_MAX: Final = 64 * 1024
+"""Largest body that is copied behind its head to save a write; larger ones go in a write of their own."""
+
+PIECES_FREE: Final = 4096
+"""Pieces a body may come in whatever its size."""
+
+PIECE_BYTES_MEAN_MIN: Final = 64
+"""Beyond the free ones a body's pieces must hold this many bytes on average: parsing costs h11 about 10 µs
+a piece, so a body of 8 MiB in chunks of one byte would be a minute and a half of CPU."""
+
+_REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+class GuardedH11(H11Protocol):
+    """One HTTP/1.1 connection's protocol state."""
+
+    def __init__(
+        self,
+        limits: HttpLimits,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        task_group: TaskGroup,
+        state: ConnectionState,
+        client: tuple[str, int] | None,
+        server: tuple[str, int] | None,
+        send: Callable[[Event], Awaitable[None]],
+    ) -> None:
+        super().__init__(self._call_app, config, context, task_group, state, False, client, server, send)
+        self.finished = False
+        """Set by the connection once it is being closed: no further event counts."""
+        self._limits = limits
+        self._framework = app
+        self._head = b""
+        self._pieces = 0
+        self._pieces_bytes = 0
+
+    async def hang_up(self) -> None:
+        """Take note that the client sends no more."""
+        if isinstance(self.stream, GuardedHTTPStream | GuardedWSStream):
+            await self.stream.hang_up()
+
+    async def _call_app(
+        self,
+        scope: Scope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        sync_spawn: Callable[..., object],
+        call_soon: Callable[..., object],
+    ) -> None:
+        """Call the application so that its first look at the body sends the awaited 100."""
+
+        async def continue_and_receive() -> ASGIReceiveEvent:
+            if self.connection.they_are_waiting_for_100_continue:
+                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+            return await receive()
+
+        awaited = self.connection.they_are_waiting_for_100_continue
+        asked = continue_and_receive if awaited else receive
+        await self._framework(scope, asked, send, sync_spawn, call_soon)
+
+    async def _handle_events(self) -> None:
+        while not self.finished:
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as error:
+                await self._refuse(error.error_status_hint)
+                return
+            if isinstance(event, h11.Request):
+                await self._begin(event)
+            elif event is h11.PAUSED:
+                await self.can_read.clear()
+                await self.can_read.wait()
+            elif event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed) or self.stream is None:
+                return
+            elif isinstance(event, h11.Data):
+                await self._take_piece(event)
+            elif isinstance(event, h11.EndOfMessage):
+                await self.stream.handle(EndBody(stream_id=STREAM_ID))
+            else:
+                await self.stream.handle(cast("StreamEvent", event))  # WebSocket bytes
+
+    async def _begin(self, request: h11.Request) -> None:
+        await self.send(Updated(idle=False))
+        status = refusal_status(request, self._limits)
+        if status is not None:
+            await self._refuse(status)
+            return
+        self._pieces = self._pieces_bytes = 0
+        await self._create_stream(request)
+
+    async def _take_piece(self, piece: h11.Data) -> None:
+        self._pieces += 1
+        self._pieces_bytes += len(piece.data)
+        if self._pieces > PIECES_FREE + self._pieces_bytes // PIECE_BYTES_MEAN_MIN:
+            await self._refuse(400)
+        elif self.stream is not None:
+            await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(piece.data)))
+
+    async def _refuse(self, status: int) -> None:
+        """Answer with a bare status if no answer has begun, and close."""
+        await self._close_stream()
+        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            await self._send_error_response(status)
+        await self.send(Closed())
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Do nothing: an upgrade to HTTP/2 is ignored, as RFC 9110 section 7.8 allows."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        headers = list(request.headers)
+        stream_class: type[GuardedHTTPStream | GuardedWSStream] = GuardedHTTPStream
+        if is_websocket(request):
+            stream_class = GuardedWSStream
+            self.connection = H11WSConnection(cast("h11.Connection", self.connection))
+            headers = [pair for pair in headers if pair[0] != b"sec-websocket-extensions"]
+        self.stream = stream_class(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            False,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=headers,
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Response) and event.status_code >= 200:
+            headers = list(chain(event.headers, self.config.response_headers("h11")))
+            if self._must_close():
+                headers.append((b"connection", b"close"))
+            reason = _REASONS.get(event.status_code, b"")
+            self._head = self._serialise(
+                h11.Response(headers=headers, status_code=event.status_code, reason=reason)
+            )
+        elif isinstance(event, Body):
+            await self._send_behind_head(self._serialise(h11.Data(data=event.data)))
+        elif isinstance(event, EndBody):
+            await self._send_behind_head(self._serialise(h11.EndOfMessage()))
+        else:
+            if isinstance(event, StreamClosed):
+                await self._send_behind_head(b"")  # the application failed between head and body
+            await super().stream_send(event)
+
+    def _must_close(self) -> bool:
+        """Whether this answer is the connection's last: the node stops, or the body is still coming."""
+        if isinstance(self.connection, H11WSConnection) or self.context.terminated.is_set():
+            return True
+        return self.connection.their_state in {h11.SEND_BODY, h11.ERROR}
+
+    def _serialise(self, event: H11SendableEvent) -> bytes:
+        try:
+            return self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return b""  # stock's rule: after a client's error nothing can be said properly
+
+    async def _send_behind_head(self, data: bytes) -> None:
+        head, self._head = self._head, b""
+        if head and len(data) > JOIN_BYTES_MAX:
+            await self.send(RawData(data=head))
+            head = b""
+        if head or data:
+            await self.send(RawData(data=head + data))

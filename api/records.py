@@ -1,0 +1,191 @@
+"""`/v1/records`: post (one, plain, or a batch), put, get, and list in pages."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+import trio
+from quart import Blueprint, Response, request
+from werkzeug.routing import BaseConverter
+
+from api.cursor import Position, make_cursor, parse_since
+from api.errors import Problem
+from api.parse import parse_json, parse_limit, parse_text
+from api.posting import body_bytes, submit
+from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
+from node import Node
+from validator import Record
+
+LIMIT_DEFAULT = 100
+LIMIT_MAX = 1000
+"""Records in one JSON page: what fits a screen of any client, and 1 MiB each at the worst."""
+
+BATCH_LINES_MAX = 10_000
+"""Lines of one batch: a second's work, so that a client learns of trouble soon."""
+
+BATCH_SLICE = 100
+"""Lines taken, or records looked at, before other tasks get a turn: about 2 ms."""
+
+PAGE_BYTES_MAX = 8 * 1024 * 1024
+"""Raw bytes in one JSON page, which is built whole; the page then ends early and says `more`."""
+
+NDJSON = "application/x-ndjson"
+
+
+class PostedRecord(msgspec.Struct, frozen=True):
+    """A record as a client posts it. Without `id` the node makes one that sorts by time; without
+    `signature` the node signs."""
+
+    raw: str
+    id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    signature: str | None = None
+
+
+class AnyIdConverter(BaseConverter):
+    """An id in a path: anything, slashes included, as the client percent-encoded it."""
+
+    regex = ".+"
+    part_isolating = False
+
+
+def make_blueprint(node: Node) -> Blueprint:
+    """Make the routes over `node`."""
+    routes = Blueprint("records", __name__)
+
+    @routes.post("/v1/records")
+    async def post_records() -> Response:
+        """Store one record, or a batch of them."""
+        body = await body_bytes()
+        mimetype = request.mimetype
+        if mimetype == NDJSON:
+            return Response(await _batch(node, body), 200, {"content-type": NDJSON})
+        if mimetype == "application/json":
+            posted = parse_json(body, PostedRecord)
+        else:
+            posted = PostedRecord(raw=parse_text(body))
+        record, stored = submit(node, posted.id, posted.raw, posted.signature)
+        return _receipt(node, record, stored=stored)
+
+    @routes.put("/v1/records/<any_id:id>")
+    async def put_record(id: str) -> Response:
+        """Store the body under an id; naturally idempotent."""
+        _check_id_encoding(id)
+        record, stored = submit(node, id, parse_text(await body_bytes()), None)
+        return _receipt(node, record, stored=stored)
+
+    @routes.get("/v1/records/<any_id:id>")
+    async def get_record(id: str) -> Response:
+        """Show one record."""
+        record = node.get(id)
+        life_left_s = 0 if record is None else node.life_left_ms(record) // 1000
+        if record is None:
+            raise Problem("not-found", "no living record has this id")
+        headers = {"etag": f'"{record.digest.hex()}"', "cache-control": f"max-age={max(life_left_s, 0)}"}
+        if request.if_none_match.contains(record.digest.hex()):
+            return Response(status=304, headers=headers)
+        return _json(record_view(node, record), headers=headers)
+
+    @routes.get("/v1/records")
+    async def list_records() -> Response:
+        """List records in order of arrival here: a JSON page, or NDJSON if the client asks for it."""
+        position = parse_since(request.args.get("since"), node.boot, node.wall_ms())
+        prefix = request.args.get("prefix", "")
+        limit_text = request.args.get("limit")
+        if request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
+            limit = None if limit_text is None else parse_limit(limit_text, LIMIT_DEFAULT, 10**9)
+            response = Response(_lines(node, position, prefix, limit), 200, {"content-type": NDJSON})
+            response.timeout = None
+            return response
+        limit = parse_limit(limit_text, LIMIT_DEFAULT, LIMIT_MAX)
+        return _json(await _page(node, position, prefix, limit))
+
+    return routes
+
+
+async def _batch(node: Node, body: bytes) -> bytes:
+    """Store one record a line; return one result a line, in the same order. Empty lines are skipped."""
+    lines = body.split(b"\n", BATCH_LINES_MAX + 1)
+    if len(lines) > BATCH_LINES_MAX and any(line.strip() for line in lines[BATCH_LINES_MAX:]):
+        raise Problem("too-large", f"the batch has more than {BATCH_LINES_MAX} lines; none was stored")
+    results: list[bytes] = []
+    for number, line in enumerate(lines):
+        if number % BATCH_SLICE == BATCH_SLICE - 1:
+            await trio.lowlevel.checkpoint()
+        if line.strip():
+            results.append(msgspec.json.encode(_batch_line(node, line)))
+    return b"\n".join([*results, b""])
+
+
+def _batch_line(node: Node, line: bytes) -> ReceiptView:
+    id: str | None = None
+    try:
+        posted = parse_json(line, PostedRecord)
+        id = posted.id
+        record, stored = submit(node, posted.id, posted.raw, posted.signature)
+    except Problem as problem:
+        return ReceiptView(id=id or "", status=problem.status, code=problem.code, detail=problem.detail)
+    return receipt_view(node, record, stored=stored)
+
+
+async def _page(node: Node, position: Position, prefix: str, limit: int) -> PageView:
+    """Collect one page and look one record further, to know whether there is more."""
+    records: list[RecordView] = []
+    seq, size, more = position.after_seq, 0, False
+    async for found_seq, record in _matching(node, position, prefix):
+        if found_seq and record is not None:
+            if len(records) == limit or size > PAGE_BYTES_MAX:
+                more = True
+                break
+            cursor = make_cursor(node.boot, found_seq, position.floor_ms)
+            records.append(record_view(node, record, cursor))
+            size += records[-1].size
+        seq = found_seq
+    return PageView(records, make_cursor(node.boot, seq, position.floor_ms), more, position.reset)
+
+
+async def _lines(node: Node, position: Position, prefix: str, limit: int | None) -> AsyncIterator[bytes]:
+    """Yield records as NDJSON, each with the cursor to go on from it."""
+    lines: list[bytes] = []
+    count = 0
+    async for seq, record in _matching(node, position, prefix):
+        if record is not None:
+            view = record_view(node, record, make_cursor(node.boot, seq, position.floor_ms))
+            lines.append(msgspec.json.encode(view) + b"\n")
+            count += 1
+        if len(lines) >= BATCH_SLICE or sum(map(len, lines[-1:])) > 65536 or count == limit:
+            yield b"".join(lines)
+            lines = []
+        if count == limit:
+            return
+    yield b"".join(lines)
+
+
+async def _matching(node: Node, position: Position, prefix: str) -> AsyncIterator[tuple[int, Record | None]]:
+    """Yield (seq, record) in order of arrival; None for one that does not match, so the cursor moves on."""
+    seq = position.after_seq
+    while arrived := node.arrivals(seq, BATCH_SLICE):
+        for seq, record in arrived:
+            matches = record.time_stamp >= position.floor_ms and record.id.startswith(prefix)
+            yield seq, record if matches else None
+        await trio.lowlevel.checkpoint()
+
+
+def _check_id_encoding(id: str) -> None:
+    """Refuse an id whose percent-encoding is no UTF-8; the server would have put U+FFFD in its place."""
+    if "\ufffd" in id:
+        raw_path: bytes = request.scope["raw_path"]
+        try:
+            unquote_to_bytes(raw_path).decode()
+        except UnicodeDecodeError:
+            raise Problem("bad-id", "the id in the path is not percent-encoded UTF-8") from None
+
+
+def _receipt(node: Node, record: Record, *, stored: bool) -> Response:
+    view = receipt_view(node, record, stored=stored)
+    return _json(view, view.status, {"location": f"/v1/records/{quote(record.id, safe='')}"})
+
+
+def _json(view: msgspec.Struct, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = msgspec.json.encode(view)
+    return Response(body, status, {**(headers or {}), "content-type": "application/json"})
