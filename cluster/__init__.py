@@ -1,8 +1,8 @@
 """Floor 2: gossip. How a record reaches every other node, and how nodes find and keep each other.
 
 The engine decides, drivers act. Pure, with time and randomness passed in: `messages` and `codec` (what
-peers say), `vocabulary` (what the engine hears and says), `membership`, `dissemination`, `pull`,
-`negentropy` and `reconciliation` behind the one door `engine`; `compatibility`, `beacon`, `address`.
+peers say), `vocabulary` (what the engine hears and says), `membership`, `liveness`, `dissemination`,
+`pull`, `negentropy` and `reconciliation` behind the one door `engine`; `compatibility`, `beacon`, `address`.
 Drivers, the only files that touch sockets and tasks: `transport` (TCP), `handshake`, `link` (one reader
 and one writer per peer), `discovery` (multicast) and `service`, which feeds the engine and carries out
 its effects. `outbox` is between: what waits to be written to one peer.
@@ -10,11 +10,12 @@ its effects. `outbox` is between: what waits to be written to one peer.
 May import eventbus and validator; never storage, never node: `desk` says what it needs of the node.
 """
 
+from cluster.config import ClusterConfig
 from cluster.desk import Admitted, Desk
 from cluster.engine import EngineConfig
 from cluster.messages import WireRecord
 from cluster.negentropy import Items
-from cluster.service import ClusterConfig, ClusterService
+from cluster.service import ClusterService
 from cluster.vocabulary import Now
 
 __all__ = [

@@ -82,10 +82,10 @@ class Discovery:
                 heard(beacon, source[0])
 
     def _open_receiver(self) -> socket.socket | None:
-        receiver = _socket()
+        receiver = _datagram_socket()
         try:
             receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if hasattr(_socket, "SO_REUSEPORT"):
+            if hasattr(socket, "SO_REUSEPORT"):
                 receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             receiver.bind((self._group, self._port))
             if sys.platform == "linux":
@@ -105,7 +105,7 @@ class Discovery:
     def _join(self, receiver: socket.socket, interface: str) -> None:
         """Take part on one interface (an IPv4 address of this machine)."""
         membership = struct.pack("4s4s", socket.inet_aton(self._group), socket.inet_aton(interface))
-        sender = _socket()
+        sender = _datagram_socket()
         try:
             receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
             sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
@@ -124,7 +124,7 @@ def _ipv4_addresses() -> list[str]:
     return [str(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
 
 
-def _socket() -> socket.socket:
+def _datagram_socket() -> socket.socket:
     """Make a non-blocking datagram socket; trio waits for its readiness, plain calls do the rest (a third
     of the cost per datagram)."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

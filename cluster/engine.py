@@ -13,9 +13,9 @@ from random import Random
 from typing import assert_never
 
 from cluster import vocabulary as v
-from cluster.compatibility import clock_refusal
 from cluster.dissemination import Dissemination
-from cluster.membership import CLOSE_AFTER_S, STALL_S, Membership, Peer
+from cluster.liveness import Liveness
+from cluster.membership import STALL_S, Membership
 from cluster.messages import Fetch, IHave, Message, Peers, Ping, Pong, Reconcile, Reconciled, Want
 from cluster.pull import Pull
 from cluster.reconciliation import Reconciliation
@@ -72,6 +72,7 @@ class Engine:
         self._reconciliation = Reconciliation(
             holdings, self._pull, rng, config.ttl_ms, config.sync_interval_s
         )
+        self._liveness = Liveness(self.membership, self._reconciliation, holdings)
         self._beacons = 0
         self._beacon_s = 0.0
         self._start_s: float | None = None
@@ -220,9 +221,9 @@ class Engine:
             case Want():
                 return self._dissemination.want(peer, message)
             case Ping():
-                return self._ping(peer, message, now)
+                return self._liveness.ping(peer, message, self._lag_ms, now)
             case Pong():
-                return self._pong(peer, message, now)
+                return self._liveness.pong(peer, message, now)
             case Reconcile():
                 return self._reconciliation.reconcile(peer, message)
             case Reconciled():
@@ -244,7 +245,7 @@ class Engine:
         if late_s > STALL_S:
             self.membership.forgive(late_s)
         self._lag_ms = max(int(late_s * 1000), self._lag_ms * 3 // 4)
-        effects = self._liveness(now)
+        effects = self._liveness.tick(self._lag_ms, now)
         effects += self._candidates.tick(now)
         effects += self._reconciliation.tick(tuple(self.membership.peers), now)
         if now.s >= self._beacon_s:
@@ -259,67 +260,5 @@ class Engine:
         self._plan(now)
         return effects
 
-    def _liveness(self, now: Now) -> list[Effect]:
-        """Ping who is silent, close who stays so."""
-        effects: list[Effect] = []
-        for node_id, peer in self.membership.peers.items():
-            silent_s = now.s - peer.heard_s
-            if silent_s >= CLOSE_AFTER_S:
-                effects.append(v.Close(node_id, "silent", f"nothing heard for {silent_s:.1f} s"))
-            elif now.s >= peer.ping_due_s:
-                effects.append(v.Send(node_id, self._make_ping(peer, now)))
-        return effects
-
     def _plan(self, now: Now) -> None:
         self._membership_s = self.membership.deadline_s
-
-    # --- pings ------------------------------------------------------------------------------------------
-
-    def _make_ping(self, peer: Peer, now: Now) -> Ping:
-        lower_age_ms, upper_age_ms = self._reconciliation.window_ages_ms(max(-peer.offset_ms, 0))
-        peer.ping_seq += 1
-        peer.ping_sent_s, peer.ping_sent_wall_ms = now.s, now.wall_ms
-        peer.ping_window_ms = (now.wall_ms - lower_age_ms, now.wall_ms - upper_age_ms)
-        fingerprint = self._reconciliation.fingerprint(*peer.ping_window_ms)
-        return Ping(
-            peer.ping_seq,
-            now.wall_ms,
-            self._lag_ms,
-            len(self._holdings),
-            lower_age_ms,
-            upper_age_ms,
-            fingerprint,
-        )
-
-    def _ping(self, node_id: bytes, ping: Ping, now: Now) -> list[Effect]:
-        peer = self.membership.peers[node_id]
-        peer.pinged_s = now.s
-        peer.lag_ms, peer.records, peer.offset_ms = ping.lag_ms, ping.records, ping.wall_ms - now.wall_ms
-        fingerprint = self._reconciliation.fingerprint(
-            ping.wall_ms - ping.lower_age_ms, ping.wall_ms - ping.upper_age_ms
-        )
-        pong = Pong(ping.seq, now.wall_ms, self._lag_ms, len(self._holdings), fingerprint)
-        return [v.Send(node_id, pong), *self._compare(node_id, fingerprint == ping.fingerprint, now)]
-
-    def _pong(self, node_id: bytes, pong: Pong, now: Now) -> list[Effect]:
-        peer = self.membership.peers[node_id]
-        if pong.seq != peer.ping_seq or peer.ping_sent_s is None:
-            return []
-        rtt_s, peer.ping_sent_s, peer.pinged_s = now.s - peer.ping_sent_s, None, now.s
-        peer.rtt_ms, peer.lag_ms, peer.records = rtt_s * 1000, pong.lag_ms, pong.records
-        peer.offset_ms = pong.wall_ms - (peer.ping_sent_wall_ms + int(rtt_s * 500))
-        same = self._reconciliation.fingerprint(*peer.ping_window_ms) == pong.fingerprint
-        return self._compare(node_id, same, now)
-
-    def _compare(self, node_id: bytes, same: bool, now: Now) -> list[Effect]:
-        """Act on what a ping showed: the clocks, then whether both hold the same."""
-        peer = self.membership.peers[node_id]
-        refusal = clock_refusal(peer.offset_ms)
-        if refusal is not None:
-            return [v.Close(node_id, *refusal)]
-        peer.in_sync = same
-        if same:
-            self._reconciliation.equals(node_id)
-            return []
-        ours = (len(self._holdings), self.node_id) < (peer.records, node_id)
-        return self._reconciliation.differs(node_id, now, ours=ours)

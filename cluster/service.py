@@ -7,7 +7,6 @@ timer. Whatever has to wait (dialling, handshakes, looking up names, links) runs
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from random import Random
 from typing import assert_never
 
@@ -18,11 +17,12 @@ from cluster import vocabulary as v
 from cluster.address import format_address
 from cluster.beacon import Beacon, BeaconCodec
 from cluster.codec import FrameError, batches, encode_push
+from cluster.config import ClusterConfig, ClusterStatistics
 from cluster.connector import Connector
 from cluster.desk import Desk
 from cluster.discovery import Discovery
 from cluster.dissemination import EAGER_BYTES_MAX
-from cluster.engine import Engine, EngineConfig
+from cluster.engine import Engine
 from cluster.link import Link
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
 from cluster.transport import LinkError, listen, resolve
@@ -36,30 +36,6 @@ ADMIT_RECORDS = 256
 
 STOP_TIMEOUT_S = 2.0
 """How long stopping may take to tell every peer goodbye."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterConfig:
-    """How this node takes part. `host`, `port`: where to listen for peers; `group`: None for no beacons."""
-
-    cluster: str
-    name: str
-    rules: str
-    host: str
-    port: int
-    engine: EngineConfig
-    group: tuple[str, int] | None
-    lan: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterStatistics:
-    """One reading of the driver's counters; totals since the start."""
-
-    records_in_total: int
-    announcements_dropped_total: int
-    handshakes_refused_total: int
-    outbox_bytes: int
 
 
 class ClusterService:

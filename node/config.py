@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.address import parse_address
+from node import values
 
 ENV_PREFIX = "DAYFLY_"
 FILE_NAME = "dayfly.toml"
 FILES = (Path(FILE_NAME), Path("~/.config/dayfly") / FILE_NAME, Path("/etc/dayfly") / FILE_NAME)
 """Where the file is looked for; the first one found counts."""
-
-TTL_MS_MAX = 7 * 24 * 3600 * 1000
-SYNC_INTERVAL_S_MIN = 1.0
 
 
 class ConfigError(ValueError):
@@ -78,147 +75,104 @@ class Setting:
         return ENV_PREFIX + self.key.upper()
 
 
-def parse_duration_s(text: str) -> float:
-    """Read `90`, `90s`, `15m`, `24h` or `2d` as seconds."""
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    unit = next((u for u in ("ms", "s", "m", "h", "d") if text.endswith(u)), "")
-    number = text.removesuffix(unit)
-    try:
-        if not number or number != number.strip() or not (number[0].isdigit() and number.isascii()):
-            raise ValueError
-        value = float(number) * units.get(unit, 1.0)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a duration; write for example 60s, 30m or 24h") from None
-    if value > 1e10:
-        raise ValueError(f"{text!r} is longer than anything here lasts")
-    return value
-
-
-def parse_size(text: str) -> int:
-    """Read `1000`, `64KiB`, `512MiB` or `2GiB` as a count of bytes."""
-    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-    unit = next((u for u in units if text.endswith(u)), "")
-    number = text.removesuffix(unit).strip()
-    if not (number.isascii() and number.isdigit()) or len(number) > 12:
-        raise ValueError(f"{text!r} is not a size; write for example 512MiB")
-    return int(number) * units.get(unit, 1)
-
-
-def _ttl_ms(text: str) -> int:
-    ttl_ms = int(parse_duration_s(text) * 1000)
-    if not 1000 <= ttl_ms <= TTL_MS_MAX:
-        raise ValueError(f"{text!r} is not between 1s and 7d")
-    return ttl_ms
-
-
-def _sync_interval_s(text: str) -> float:
-    interval_s = parse_duration_s(text)
-    if interval_s < SYNC_INTERVAL_S_MIN:
-        raise ValueError(f"{text!r} is shorter than {SYNC_INTERVAL_S_MIN:.0f}s")
-    return interval_s
-
-
-def _http(text: str) -> tuple[str, int]:
-    """Also a bare port, as the original's `-httpport=8080`; the host is then filled in by `load`."""
-    if text.isascii() and text.isdigit():
-        text = f":{text}"
-    return ("", parse_address("x" + text)[1]) if text.startswith(":") else parse_address(text)
-
-
-def _peer(text: str) -> tuple[str, int]:
-    return ("", parse_address("x" + text)[1]) if text.startswith(":") else parse_address(text)
-
-
-def _join(text: str) -> str:
-    _, port = parse_address(text)
-    if port == 0:
-        raise ValueError(f"{text!r}: nobody listens on port 0; write the peer port of a node")
-    return text
-
-
-def _multicast(text: str) -> tuple[str, int] | None:
-    if text in ("", "off", "none", "false"):
-        return None
-    host, port = parse_address(text)
-    octets = host.split(".")
-    if len(octets) != 4 or not all(o.isdigit() and int(o) < 256 for o in octets):
-        raise ValueError(f"{text!r} is not an IPv4 address and port")
-    if not 224 <= int(octets[0]) <= 239:
-        raise ValueError(f"{text!r} is not a multicast group; those are 224.0.0.0 to 239.255.255.255")
-    if port == 0:
-        raise ValueError(f"{text!r}: a group needs a port other than 0")
-    return host, port
-
-
-def _flag(text: str) -> bool:
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("0", "false", "no", "off", ""):
-        return False
-    raise ValueError(f"{text!r} is neither true nor false")
-
-
-def _name(text: str) -> str:
-    if len(text.encode()) > 64 or not text.isprintable():
-        raise ValueError(f"{text!r} is not a name of at most 64 printable bytes")
-    return text
-
-
-def _cluster(text: str) -> str:
-    if not text:
-        raise ValueError("a cluster needs a name")
-    return _name(text)
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 12 or int(text) < 1:
-        raise ValueError(f"{text!r} is not a number of at least 1")
-    return int(text)
-
-
-def _bytes_max(text: str) -> int:
-    size = parse_size(text)
-    if size < 1024 * 1024:
-        raise ValueError(f"{text!r} is less than 1MiB, the largest record")
-    return size
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
-        return text
-
-    return parse
-
-
 SETTINGS = (
     Setting(
-        "http", "127.0.0.1:8080", _http, "Where clients reach this node; 0.0.0.0 with --lan.", "HOST:PORT"
+        "http",
+        "127.0.0.1:8080",
+        values.http_address,
+        "Where clients reach this node; 0.0.0.0 with --lan.",
+        "HOST:PORT",
     ),
-    Setting("peer", "127.0.0.1:0", _peer, "Where peers reach this node; port 0: any free one.", "HOST:PORT"),
     Setting(
-        "join", "", _join, "Peer port of a node to find the cluster by; repeat it.", "HOST:PORT", many=True
+        "peer",
+        "127.0.0.1:0",
+        values.peer_address,
+        "Where peers reach this node; port 0: any free one.",
+        "HOST:PORT",
     ),
-    Setting("cluster", "dayfly", _cluster, "Name of the cluster; others are not linked with.", "NAME"),
-    Setting("ttl", "24h", _ttl_ms, "How long a record lives; the same on every node.", "DURATION"),
-    Setting("sync-interval", "20s", _sync_interval_s, "Longest time until loss is repaired.", "DURATION"),
-    Setting("lan", "false", _flag, "Listen on all interfaces and announce this node on the local network."),
-    Setting("multicast", "239.255.77.77:7946", _multicast, "Group for beacons; off: none.", "GROUP:PORT"),
-    Setting("name", "", _name, "What this node calls itself; default: made up.", "NAME"),
     Setting(
-        "http-host", "", str, "Host name clients may use besides addresses; repeat it.", "NAME", many=True
+        "join",
+        "",
+        values.join_address,
+        "Peer port of a node to find the cluster by; repeat it.",
+        "HOST:PORT",
+        many=True,
     ),
-    Setting("records-max", "1000000", _positive, "Most records held; then new ones are refused.", "COUNT"),
-    Setting("bytes-max", "512MiB", _bytes_max, "Most bytes of text held; then new ones are refused.", "SIZE"),
     Setting(
-        "log-format", "auto", _choice("auto", "text", "json"), "Log lines; auto: text on a terminal.", "KIND"
+        "cluster",
+        "dayfly",
+        values.cluster,
+        "Name of the cluster; others are not linked with.",
+        "NAME",
+    ),
+    Setting(
+        "ttl",
+        "24h",
+        values.ttl_ms,
+        "How long a record lives; the same on every node.",
+        "DURATION",
+    ),
+    Setting(
+        "sync-interval",
+        "20s",
+        values.sync_interval_s,
+        "Longest time until loss is repaired.",
+        "DURATION",
+    ),
+    Setting(
+        "lan",
+        "false",
+        values.flag,
+        "Listen on all interfaces and announce this node on the local network.",
+    ),
+    Setting(
+        "multicast",
+        "239.255.77.77:7946",
+        values.multicast_group,
+        "Group for beacons; off: none.",
+        "GROUP:PORT",
+    ),
+    Setting(
+        "name",
+        "",
+        values.name,
+        "What this node calls itself; default: made up.",
+        "NAME",
+    ),
+    Setting(
+        "http-host",
+        "",
+        str,
+        "Host name clients may use besides addresses; repeat it.",
+        "NAME",
+        many=True,
+    ),
+    Setting(
+        "records-max",
+        "1000000",
+        values.positive,
+        "Most records held; then new ones are refused.",
+        "COUNT",
+    ),
+    Setting(
+        "bytes-max",
+        "512MiB",
+        values.bytes_max,
+        "Most bytes of text held; then new ones are refused.",
+        "SIZE",
+    ),
+    Setting(
+        "log-format",
+        "auto",
+        values.choice("auto", "text", "json"),
+        "Log lines; auto: text on a terminal.",
+        "KIND",
     ),
     Setting(
         "log-level",
         "info",
-        _choice("debug", "info", "warning", "error"),
-        "Least level that is logged.",
+        values.choice("debug", "info", "warning", "error"),
+        "Least level logged.",
         "LEVEL",
     ),
 )
@@ -269,7 +223,7 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
     Raises:
         ConfigError: names the origin, the value and the fix.
     """
-    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for setting in SETTINGS:
         parsed: list[Any] = []
         for origin in gathered[setting.key]:
@@ -277,27 +231,27 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
                 parsed.append(setting.parse(origin.text))
             except ValueError as error:
                 raise ConfigError(f"{setting.name} (from {origin.source}): {error}") from None
-        values[setting.key] = tuple(parsed) if setting.many else parsed[-1]
-    everywhere = "0.0.0.0" if values["lan"] else "127.0.0.1"  # noqa: S104 - only when the user says --lan
+        found[setting.key] = tuple(parsed) if setting.many else parsed[-1]
+    everywhere = "0.0.0.0" if found["lan"] else "127.0.0.1"  # noqa: S104 - only when the user says --lan
     for key in ("http", "peer"):
-        host, port = values[key]
+        host, port = found[key]
         defaulted = not host or gathered[key][-1].source == "default"
-        values[key] = (everywhere if defaulted else host, port)
+        found[key] = (everywhere if defaulted else host, port)
     return Config(
-        http=values["http"],
-        peer=values["peer"],
-        join=values["join"],
-        cluster=values["cluster"],
-        ttl_ms=values["ttl"],
-        sync_interval_s=values["sync_interval"],
-        lan=values["lan"],
-        multicast=values["multicast"],
-        name=values["name"],
-        http_host=frozenset(host.lower() for host in values["http_host"]),
-        records_max=values["records_max"],
-        bytes_max=values["bytes_max"],
-        log_format=values["log_format"],
-        log_level=values["log_level"],
+        http=found["http"],
+        peer=found["peer"],
+        join=found["join"],
+        cluster=found["cluster"],
+        ttl_ms=found["ttl"],
+        sync_interval_s=found["sync_interval"],
+        lan=found["lan"],
+        multicast=found["multicast"],
+        name=found["name"],
+        http_host=frozenset(host.lower() for host in found["http_host"]),
+        records_max=found["records_max"],
+        bytes_max=found["bytes_max"],
+        log_format=found["log_format"],
+        log_level=found["log_level"],
     )
 
 

@@ -1,0 +1,137 @@
+"""What people write for a setting, as text, to the value it means. Pure.
+
+Every function raises ValueError with the bad text and how it should look.
+"""
+
+from collections.abc import Callable
+
+from cluster.address import parse_address
+
+TTL_MS_MAX = 7 * 24 * 3600 * 1000
+SYNC_INTERVAL_S_MIN = 1.0
+
+
+def duration_s(text: str) -> float:
+    """Read `90`, `90s`, `15m`, `24h` or `2d` as seconds."""
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    unit = next((u for u in ("ms", "s", "m", "h", "d") if text.endswith(u)), "")
+    number = text.removesuffix(unit)
+    try:
+        if not number or number != number.strip() or not (number[0].isdigit() and number.isascii()):
+            raise ValueError
+        value = float(number) * units.get(unit, 1.0)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a duration; write for example 60s, 30m or 24h") from None
+    if value > 1e10:
+        raise ValueError(f"{text!r} is longer than anything here lasts")
+    return value
+
+
+def size_bytes(text: str) -> int:
+    """Read `1000`, `64KiB`, `512MiB` or `2GiB` as a count of bytes."""
+    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+    unit = next((u for u in units if text.endswith(u)), "")
+    number = text.removesuffix(unit).strip()
+    if not (number.isascii() and number.isdigit()) or len(number) > 12:
+        raise ValueError(f"{text!r} is not a size; write for example 512MiB")
+    return int(number) * units.get(unit, 1)
+
+
+def ttl_ms(text: str) -> int:
+    """Read the life of a record, 1 s to 7 days, as milliseconds."""
+    ttl_ms = int(duration_s(text) * 1000)
+    if not 1000 <= ttl_ms <= TTL_MS_MAX:
+        raise ValueError(f"{text!r} is not between 1s and 7d")
+    return ttl_ms
+
+
+def sync_interval_s(text: str) -> float:
+    """Read how often to reconcile at least, 1 s or more, as seconds."""
+    interval_s = duration_s(text)
+    if interval_s < SYNC_INTERVAL_S_MIN:
+        raise ValueError(f"{text!r} is shorter than {SYNC_INTERVAL_S_MIN:.0f}s")
+    return interval_s
+
+
+def http_address(text: str) -> tuple[str, int]:
+    """Also a bare port, as the original's `-httpport=8080`; the host is then filled in by `load`."""
+    if text.isascii() and text.isdigit():
+        text = f":{text}"
+    return ("", parse_address("x" + text)[1]) if text.startswith(":") else parse_address(text)
+
+
+def peer_address(text: str) -> tuple[str, int]:
+    """Read `host:port`, or `:port` for the usual host (then "")."""
+    return ("", parse_address("x" + text)[1]) if text.startswith(":") else parse_address(text)
+
+
+def join_address(text: str) -> str:
+    """Check the address of a node to find the cluster by."""
+    _, port = parse_address(text)
+    if port == 0:
+        raise ValueError(f"{text!r}: nobody listens on port 0; write the peer port of a node")
+    return text
+
+
+def multicast_group(text: str) -> tuple[str, int] | None:
+    """Read an IPv4 multicast group and port; `off` is None."""
+    if text in ("", "off", "none", "false"):
+        return None
+    host, port = parse_address(text)
+    octets = host.split(".")
+    if len(octets) != 4 or not all(o.isdigit() and int(o) < 256 for o in octets):
+        raise ValueError(f"{text!r} is not an IPv4 address and port")
+    if not 224 <= int(octets[0]) <= 239:
+        raise ValueError(f"{text!r} is not a multicast group; those are 224.0.0.0 to 239.255.255.255")
+    if port == 0:
+        raise ValueError(f"{text!r}: a group needs a port other than 0")
+    return host, port
+
+
+def flag(text: str) -> bool:
+    """Read a yes or no."""
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def name(text: str) -> str:
+    """Check a name: at most 64 printable bytes, or empty."""
+    if len(text.encode()) > 64 or not text.isprintable():
+        raise ValueError(f"{text!r} is not a name of at most 64 printable bytes")
+    return text
+
+
+def cluster(text: str) -> str:
+    """Check the name of a cluster: as a name, but not empty."""
+    if not text:
+        raise ValueError("a cluster needs a name")
+    return name(text)
+
+
+def positive(text: str) -> int:
+    """Read a count of at least 1."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 12 or int(text) < 1:
+        raise ValueError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def bytes_max(text: str) -> int:
+    """Read the size of a store: at least one largest record."""
+    size = size_bytes(text)
+    if size < 1024 * 1024:
+        raise ValueError(f"{text!r} is less than 1MiB, the largest record")
+    return size
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Make the check for one of several words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
+        return text
+
+    return parse
