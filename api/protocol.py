@@ -177,6 +177,7 @@ class GuardedH11(H11Protocol):
         )
 
     async def stream_send(self, event: StreamEvent) -> None:
+        """Put an answer on the wire: its head waits for the first piece of the body, so both go at once."""
         if isinstance(event, Response) and event.status_code >= 200:
             headers = list(chain(event.headers, self.config.response_headers("h11")))
             if self._must_close():
