@@ -7,7 +7,7 @@ U+2029 escaped), and said 200 to everything. The listing is streamed in pages an
 from collections.abc import AsyncIterator
 
 import msgspec
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from api.parse import parse_json
 from api.posting import body_bytes, submit

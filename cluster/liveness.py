@@ -6,7 +6,7 @@ fingerprints are a whole sync round; different ones start a reconciliation from 
 """
 
 from cluster.compatibility import clock_refusal
-from cluster.membership import CLOSE_AFTER_S, Membership, Peer
+from cluster.membership import CLOSE_AFTER_S, NOT_MY_TURN_S, Membership, Peer
 from cluster.messages import Ping, Pong
 from cluster.reconciliation import Reconciliation
 from cluster.vocabulary import Close, Effect, Holdings, Now, Send
@@ -34,7 +34,7 @@ class Liveness:
     def ping(self, node_id: bytes, ping: Ping, lag_ms: int, now: Now) -> list[Effect]:
         """Answer a peer's ping and look at what it shows."""
         peer = self._membership.peers[node_id]
-        peer.pinged_s = now.s
+        peer.pinged_s, peer.ping_later_s = now.s, 0.0  # the next one is ours
         peer.lag_ms, peer.records, peer.offset_ms = ping.lag_ms, ping.records, ping.wall_ms - now.wall_ms
         fingerprint = self._reconciliation.fingerprint(
             ping.wall_ms - ping.lower_age_ms, ping.wall_ms - ping.upper_age_ms
@@ -48,6 +48,7 @@ class Liveness:
         if pong.seq != peer.ping_seq or peer.ping_sent_s is None:
             return []
         rtt_s, peer.ping_sent_s, peer.pinged_s = now.s - peer.ping_sent_s, None, now.s
+        peer.ping_later_s = NOT_MY_TURN_S
         peer.rtt_ms, peer.lag_ms, peer.records = rtt_s * 1000, pong.lag_ms, pong.records
         peer.offset_ms = pong.wall_ms - (peer.ping_sent_wall_ms + int(rtt_s * 500))
         same = self._reconciliation.fingerprint(*peer.ping_window_ms) == pong.fingerprint

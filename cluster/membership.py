@@ -21,8 +21,9 @@ from cluster.messages import Hello, Member, Peers
 from cluster.vocabulary import Effect, LinkUp, Now, Send
 
 PING_AFTER_S = 2.0
-HIGHER_ID_PINGS_LATER_S = 0.5
-"""The lower id pings first; its ping ends the silence for both, so an idle link carries one, not two."""
+NOT_MY_TURN_S = 0.5
+"""How much later the side pings whose turn it is not. A ping ends the silence for both sides, so an idle
+link carries one, not two; they take turns, the lower id first, so that both measure the round trip."""
 PING_BUSY_S = 5.0
 """A busy link is pinged too, this often: the ping also carries the fingerprint and the clock."""
 SUSPECT_AFTER_S = 4.0
@@ -139,7 +140,7 @@ class Membership:
             now.s,
             now.s,
             now.s,
-            ping_later_s=0.0 if self.node_id < peer else HIGHER_ID_PINGS_LATER_S,
+            ping_later_s=0.0 if self.node_id < peer else NOT_MY_TURN_S,
             records=hello.records,
             offset_ms=hello.wall_ms - now.wall_ms,
         )

@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _modernise(arguments: list[str]) -> list[str]:
     """Accept the original's way of starting: `-httpport=8080` alone starts a node."""
+    if arguments and arguments[0].isalpha() and arguments[0] != "up":
+        return arguments  # what another command is given may look like it and mean something else
     renamed = [re.sub(r"^--?httpport(=|$)", r"--http\1", a) for a in arguments]
     seed_style = renamed != arguments and not renamed[0].isalpha()
     return ["up", *renamed] if seed_style else renamed
@@ -117,10 +119,16 @@ def up(
     from node.serve import StartError, serve_node
 
     configure(config.log_format, config.log_level)
+    refusal = ""
     try:
         trio.run(partial(serve_node, config, parent_pipe=parent_pipe))
     except* StartError as errors:
-        end(str(errors.exceptions[0]), EXIT_REFUSED)
+        leaf: BaseException = errors
+        while isinstance(leaf, BaseExceptionGroup):
+            leaf = leaf.exceptions[0]
+        refusal = str(leaf)
+    if refusal:
+        end(refusal, EXIT_REFUSED)
 
 
 def _print_config(gathered: dict[str, list[Origin]]) -> None:

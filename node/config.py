@@ -142,7 +142,7 @@ SETTINGS = (
     Setting(
         "http-host",
         "",
-        str,
+        values.host_name,
         "Host name clients may use besides addresses; repeat it.",
         "NAME",
         many=True,
@@ -247,7 +247,7 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
         lan=found["lan"],
         multicast=found["multicast"],
         name=found["name"],
-        http_host=frozenset(host.lower() for host in found["http_host"]),
+        http_host=frozenset(found["http_host"]),
         records_max=found["records_max"],
         bytes_max=found["bytes_max"],
         log_format=found["log_format"],

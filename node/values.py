@@ -39,7 +39,7 @@ def size_bytes(text: str) -> int:
 
 def ttl_ms(text: str) -> int:
     """Read the life of a record, 1 s to 7 days, as milliseconds."""
-    ttl_ms = int(duration_s(text) * 1000)
+    ttl_ms = round(duration_s(text) * 1000)
     if not 1000 <= ttl_ms <= TTL_MS_MAX:
         raise ValueError(f"{text!r} is not between 1s and 7d")
     return ttl_ms
@@ -54,15 +54,18 @@ def sync_interval_s(text: str) -> float:
 
 
 def http_address(text: str) -> tuple[str, int]:
-    """Also a bare port, as the original's `-httpport=8080`; the host is then filled in by `load`."""
-    if text.isascii() and text.isdigit():
-        text = f":{text}"
-    return ("", parse_address("x" + text)[1]) if text.startswith(":") else parse_address(text)
+    """Read as `peer_address` does; also a bare port, as the original's `-httpport=8080`."""
+    return peer_address(f":{text}" if text.isascii() and text.isdigit() else text)
 
 
 def peer_address(text: str) -> tuple[str, int]:
-    """Read `host:port`, or `:port` for the usual host (then "")."""
-    return ("", parse_address("x" + text)[1]) if text.startswith(":") else parse_address(text)
+    """Read `host:port`, or `:port` for the usual host (then ""; `load` fills it in)."""
+    if not text.startswith(":"):
+        return parse_address(text)
+    port = text[1:]
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+        raise ValueError(f"port {port!r} is not a number from 0 to 65535")
+    return "", int(port)
 
 
 def join_address(text: str) -> str:
@@ -99,7 +102,7 @@ def flag(text: str) -> bool:
 
 def name(text: str) -> str:
     """Check a name: at most 64 printable bytes, or empty."""
-    if len(text.encode()) > 64 or not text.isprintable():
+    if not text.isprintable() or len(text.encode()) > 64:  # a lone surrogate is not printable
         raise ValueError(f"{text!r} is not a name of at most 64 printable bytes")
     return text
 
@@ -109,6 +112,13 @@ def cluster(text: str) -> str:
     if not text:
         raise ValueError("a cluster needs a name")
     return name(text)
+
+
+def host_name(text: str) -> str:
+    """Check a host name as it stands in a request's Host header, but without the port; lower its case."""
+    if not text.isprintable() or not text or set(text) & set(" []:/?#@"):
+        raise ValueError(f"{text!r} is not a host name; write it without a port, for example dayfly.example")
+    return text.lower()
 
 
 def positive(text: str) -> int:
