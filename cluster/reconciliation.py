@@ -168,6 +168,8 @@ class Reconciliation:
         session = self._session
         if session is None or session.peer != peer or session.held is not None:
             return []  # an answer to a session given up meanwhile
+        if (message.lower_ms, message.upper_ms) != (session.lower_ms, session.upper_ms):
+            return []  # likewise, with the same peer
         self.bytes_in += len(message.message)
         session.heard_s = now.s
         items = self._holdings.window(session.lower_ms, session.upper_ms)
