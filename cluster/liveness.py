@@ -24,8 +24,8 @@ class Liveness:
         """Ping who is silent, close who stays so. `lag_ms`: how late our own event loop runs."""
         effects: list[Effect] = []
         for node_id, peer in self._membership.peers.items():
-            silent_s = now.s - peer.heard_s
-            if silent_s >= CLOSE_AFTER_S:
+            if now.s >= peer.heard_s + CLOSE_AFTER_S:  # the very sum the deadline is made of
+                silent_s = now.s - peer.heard_s
                 effects.append(Close(node_id, "silent", f"nothing heard for {silent_s:.1f} s"))
             elif now.s >= peer.ping_due_s:
                 effects.append(Send(node_id, self._make_ping(peer, lag_ms, now)))

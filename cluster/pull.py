@@ -165,7 +165,7 @@ class Pull:
                 continue
             peer = self._choose(entry)
             if peer is None:
-                if entry.tries >= TRIES_MAX:
+                if entry.tries >= TRIES_MAX or not entry.announcers:
                     dropped.append(digest)
                 continue  # every announcer is busy: `arrived` wakes us when one has room
             entry.asked, entry.due_s = peer, now_s + ASK_TIMEOUT_S

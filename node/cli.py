@@ -25,12 +25,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; ends the process."""
     arguments = _modernise(list(sys.argv[1:] if argv is None else argv))
-    try:
-        cli.main(arguments, prog_name="dayfly")
-    except BrokenPipeError:
-        # Whoever read our output has enough (`dayfly list | head`). Keep Python from saying so at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    cli.main(arguments, prog_name="dayfly")
     sys.exit(0)
 
 
@@ -43,7 +38,20 @@ def _modernise(arguments: list[str]) -> list[str]:
     return ["up", *renamed] if seed_style else renamed
 
 
-@click.group(context_settings=_CONTEXT)
+class _Commands(click.Group):
+    """The group of all commands, which ends well when its output is no longer wanted."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Click itself would end with 1, and only after us."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read our output has enough (`dayfly list | head`). Keep Python from saying so at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(VERSION, prog_name="dayfly")
 def cli() -> None:
     """Post it once, anywhere; it is everywhere; it is gone after 24 hours.

@@ -79,7 +79,9 @@ def list_records(since: str | None, prefix: str | None, limit: int | None, node:
     with _ask(node, "GET", f"/v1/records?{query}", accept="application/x-ndjson") as answer:
         if _as_json(as_json):
             for line in answer:
-                click.echo(line, nl=False)
+                record = json.loads(line)  # also finds a line that was cut off
+                # What is no ASCII could be a control character to a terminal; a pipe gets the node's bytes.
+                click.echo(json.dumps(record) + "\n" if sys.stdout.isatty() else line, nl=False)
             return
         rows = [json.loads(line) for line in answer]
     _table(
@@ -155,6 +157,8 @@ def _ask(
         if answer.status >= 400:
             end(_refusal(answer), EXIT_REFUSED)
         yield answer
+    except (http.client.HTTPException, ConnectionResetError, TimeoutError, ValueError) as error:
+        end(f"what answers at {node} broke off or is no dayfly node ({error})", EXIT_UNREACHABLE)
     finally:
         connection.close()
 
@@ -171,7 +175,8 @@ def _refusal(answer: http.client.HTTPResponse) -> str:
 
 def end(message: str, code: int) -> NoReturn:
     """Say why on standard error and end the process with `code`."""
-    click.echo(f"dayfly: {message}", err=True)
+    shown = "\n".join(map(_plain, message.split("\n")))  # it may quote what another program said
+    click.echo(f"dayfly: {shown}", err=True)
     sys.exit(code)
 
 
@@ -196,7 +201,7 @@ def _table(header: list[str], rows: list[list[str]], empty: str) -> None:
     for name in header:
         table.add_column(name, overflow="ellipsis", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(_plain(cell)) for cell in row))
     Console().print(table)
 
 

@@ -60,7 +60,7 @@ def http_address(text: str) -> tuple[str, int]:
 
 def peer_address(text: str) -> tuple[str, int]:
     """Read `host:port`, or `:port` for the usual host (then ""; `load` fills it in)."""
-    if not text.startswith(":"):
+    if not text.startswith(":") or ":" in text[1:]:
         return parse_address(text)
     port = text[1:]
     if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
