@@ -5,6 +5,7 @@ import socket
 import statistics
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -104,10 +105,14 @@ def test_killed_nodes_come_back_and_the_others_never_pause() -> None:
                 slowest_s = max(slowest_s, time.monotonic() - start)
                 count += 1
             victim.start().wait_ready()
-            wait_until(lambda v=victim, n=count: v.records == n, "the restarted node has everything", 10)
+            wait_until(partial(_holds, victim, count), "the restarted node has everything", 10)
         c.wait_equal(count)
 
         assert slowest_s < 1
+
+
+def _holds(node: NodeProcess, count: int) -> bool:
+    return node.records == count
 
 
 def test_a_stopped_node_disturbs_nobody_and_catches_up() -> None:

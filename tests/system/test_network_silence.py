@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 
 import pytest
 
@@ -51,7 +52,15 @@ finally:
 """
 
 
-def run_beside_a_cable(*options: str) -> dict[str, object]:
+@dataclass
+class Seen:
+    """What was seen: packets out on the cable, and local addresses that listen (as the kernel lists them)."""
+
+    sent: int
+    listening: list[str]
+
+
+def run_beside_a_cable(*options: str) -> Seen:
     """Start two nodes beside the cable, post a record, and count what went out on it."""
     if sys.platform != "linux":
         pytest.skip("network namespaces are a thing of Linux")
@@ -75,26 +84,23 @@ def run_beside_a_cable(*options: str) -> dict[str, object]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    result: dict[str, object] = json.loads(done.stdout)
-    return result
+    seen = json.loads(done.stdout)
+    return Seen(seen["sent"], seen["listening"])
 
 
 def test_nothing_leaves_loopback_by_default() -> None:
     """Two nodes find each other and share a record; not one packet goes out, no port is open outside."""
     seen = run_beside_a_cable()
 
-    assert seen["sent"] == 0
-    listening = seen["listening"]
-    assert isinstance(listening, list)
-    assert listening
+    assert seen.sent == 0
+    assert seen.listening
     # Loopback, and the receivers of beacons, bound to the group that only loopback's membership feeds
     # (239.255.77.78, in the kernel's byte order).
-    assert all(str(address).startswith(("0100007F:", "4E4DFFEF:")) for address in listening), listening
+    assert all(a.startswith(("0100007F:", "4E4DFFEF:")) for a in seen.listening), seen
 
 
 def test_with_lan_the_node_announces_itself() -> None:
     """The same count sees beacons when they are asked for: the test above can fail."""
     seen = run_beside_a_cable("--lan")
 
-    assert isinstance(seen["sent"], int)
-    assert seen["sent"] > 0
+    assert seen.sent > 0
