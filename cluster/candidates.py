@@ -14,7 +14,7 @@ from random import Random
 from cachetools import FIFOCache, LRUCache
 
 from cluster.messages import Member
-from cluster.vocabulary import Dial, Effect, Now, Resolve
+from cluster.vocabulary import Dial, DialFailed, Effect, Now, Resolve
 
 DIALS_IN_FLIGHT_MAX = 8
 BEACON_DIALS_PER_S = 5.0
@@ -53,6 +53,7 @@ class Candidate:
         next_s: when to dial (again), monotonic seconds.
         lost_s: since when it should be linked and is not, monotonic seconds, or None.
         in_flight: whether a dial is under way.
+        refused: whether the last dial found somebody who does not fit; beacons do not hurry the next.
         error: why the last dial failed or the last link ended; empty when neither happened.
     """
 
@@ -65,6 +66,7 @@ class Candidate:
     next_s: float = 0.0
     lost_s: float | None = None
     in_flight: bool = False
+    refused: bool = False
     error: str = ""
 
 
@@ -138,12 +140,11 @@ class Candidates:
 
     def link_up(self, peer: bytes, address: str) -> None:
         """`peer` is linked and can be dialled at `address`: other ideas of where it lives are dropped."""
-        hint: Candidate | None = self._hints.pop(address, None)
-        candidate = self._known.get(address) or hint or Candidate(address)
+        candidate = self._promote(address)
         for other in [a for a, c in self._known.items() if c.node_id == peer and c.seed is None]:
             del self._known[other]
-        candidate.node_id, candidate.beacon, candidate.in_flight = peer, False, False
-        candidate.attempts, candidate.lost_s, candidate.error = 0, None, ""
+        candidate.node_id, candidate.in_flight = peer, False
+        candidate.attempts, candidate.lost_s, candidate.error, candidate.refused = 0, None, "", False
         self._known[address] = candidate
 
     def link_down(self, peer: bytes, reason: str, now: Now) -> None:
@@ -163,9 +164,8 @@ class Candidates:
             if known is not None:
                 known.next_s = min(known.next_s, next_s)
             elif len(self._known) < CANDIDATES_MAX:
-                self._known[member.address] = Candidate(
-                    member.address, member.node_id, next_s=next_s, lost_s=now.s
-                )
+                candidate = self._promote(member.address)
+                candidate.node_id, candidate.next_s, candidate.lost_s = member.node_id, next_s, now.s
 
     def beacon(self, node_id: bytes, address: str, now: Now) -> float | None:
         """A beacon was heard. Returns when `tick` is due for it (monotonic seconds), or None."""
@@ -173,7 +173,7 @@ class Candidates:
             return None
         known = self._known.get(address)
         if known is not None:
-            if known.node_id != node_id or known.attempts > 1:
+            if known.node_id != node_id or (known.attempts > 1 and not known.refused):
                 # It is back, perhaps as another node: do not wait for the back-off.
                 known.node_id, known.attempts, known.next_s = node_id, 0, min(known.next_s, now.s)
             return known.next_s
@@ -202,22 +202,21 @@ class Candidates:
             if address not in found and stale is not None and self._is_unlinked(stale):
                 del self._known[address]
         for address in found:
-            self._known.setdefault(address, Candidate(address, next_s=now.s)).seed = name
+            self._promote(address).seed = name
         seed.addresses = found
 
-    def dial_failed(self, address: str, reason: str, node_id: bytes | None, now: Now) -> None:
-        """A dial came to nothing: back off, or forget a mere hint. `node_id`: who answered, if known."""
-        hint: Candidate | None = self._hints.get(address)
-        candidate = self._known.get(address) or hint
+    def dial_failed(self, event: DialFailed, now: Now) -> None:
+        """A dial came to nothing: back off, or forget a mere hint that nobody answers to."""
+        candidate: Candidate | None = self._known.get(event.address) or self._hints.get(event.address)
         if candidate is None:
             return
-        candidate.in_flight, candidate.error = False, reason
+        candidate.in_flight, candidate.error, candidate.refused = False, event.reason, event.refused
         candidate.attempts += 1
         candidate.next_s = now.s + self._backoff_s(candidate.attempts)
-        if node_id is not None:
-            candidate.node_id = node_id
-        if hint is not None and candidate.attempts >= BEACON_TRIES_MAX:
-            self._hints.pop(address, None)
+        if event.node_id is not None:
+            candidate.node_id = event.node_id
+        if candidate.beacon and not event.refused and candidate.attempts >= BEACON_TRIES_MAX:
+            self._hints.pop(event.address, None)
 
     def is_self(self, address: str) -> None:
         """We dialled ourselves at `address`: never again."""
@@ -260,6 +259,13 @@ class Candidates:
                     busy.add(candidate.node_id)
                 effects.append(Dial(candidate.address))
         return effects
+
+    def _promote(self, address: str) -> Candidate:
+        """Return the candidate at `address` as a known one; what was a hint keeps its dial in flight."""
+        candidate = self._known.get(address) or self._hints.pop(address, None) or Candidate(address)
+        candidate.beacon = False
+        self._known[address] = candidate
+        return candidate
 
     def _all(self) -> list[Candidate]:
         return [*self._known.values(), *self._hints.values()]

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 import trio
+from cachetools import LRUCache, TTLCache
 
 from cluster.address import format_address
 from cluster.compatibility import incompatible
@@ -27,6 +28,9 @@ HANDSHAKES_MAX = 64
 
 REFUSALS_MAX = 64
 """Addresses whose last refusal is remembered for people."""
+
+LOG_AGAIN_S = 60.0
+"""How soon the same refusal of the same address is logged again."""
 
 
 class Connector:
@@ -52,7 +56,10 @@ class Connector:
         self._run_link = run_link
         self._handshakes = 0
         self.refused_total = 0
-        self.refusals: dict[str, str] = {}
+        self.refusals: LRUCache[str, str] = LRUCache(REFUSALS_MAX)
+        self._logged: TTLCache[tuple[str, str], bool] = TTLCache(
+            REFUSALS_MAX, LOG_AGAIN_S, timer=trio.current_time
+        )
 
     async def dial(self, address: str) -> DialFailed | None:
         """Connect to `address` and run the link.
@@ -116,16 +123,18 @@ class Connector:
 
     def _refused(self, address: str, refused: Refused) -> DialFailed:
         """Note why a link did not come up, for people and for the engine."""
-        if refused.code not in ("duplicate", "self", "failed") and (
-            self.refusals.get(address) != refused.reason
-        ):
-            if len(self.refusals) >= REFUSALS_MAX:
-                self.refusals.clear()
-            self.refusals[address] = refused.reason
+        if refused.code == "self":
+            return DialFailed(address, refused.reason, is_self=True)
+        if refused.code == "duplicate":
+            node_id = None if refused.theirs is None else refused.theirs.node_id
+            return DialFailed(address, refused.reason, node_id)
+        if refused.code == "failed":
+            return DialFailed(address, refused.reason)
+        self.refusals[address] = refused.reason
+        if (address, refused.code) not in self._logged:
+            self._logged[address, refused.code] = True
             _log.warning("link refused", address=address, code=refused.code, reason=refused.reason)
-        duplicate = refused.code == "duplicate" and refused.theirs is not None
-        node_id = refused.theirs.node_id if duplicate and refused.theirs is not None else None
-        return DialFailed(address, refused.reason, node_id, is_self=refused.code == "self")
+        return DialFailed(address, refused.reason, refused=True)
 
 
 @asynccontextmanager

@@ -164,7 +164,7 @@ class Engine:
                 if event.is_self:
                     self._candidates.is_self(event.address)
                 else:
-                    self._candidates.dial_failed(event.address, event.reason, event.node_id, now)
+                    self._candidates.dial_failed(event, now)
                 effects = []
             case _:
                 assert_never(event)

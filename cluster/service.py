@@ -73,7 +73,7 @@ class ClusterService:
     @property
     def refusals(self) -> dict[str, str]:
         """Addresses whose last handshake was refused, by them or by us, and why."""
-        return self._connector.refusals
+        return dict(self._connector.refusals)
 
     def statistics(self) -> ClusterStatistics:
         """Read all counters."""

@@ -130,12 +130,19 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class DialFailed:
-    """A dial came to nothing. `node_id` when the far side told it before it refused."""
+    """A dial came to nothing.
+
+    Attributes:
+        node_id: who is there, when we are linked with it already.
+        is_self: we are there ourselves.
+        refused: somebody is there, but the two do not fit (another cluster, another clock, …).
+    """
 
     address: str
     reason: str
     node_id: bytes | None = None
     is_self: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

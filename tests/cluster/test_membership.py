@@ -18,7 +18,7 @@ from cluster.candidates import (
 )
 from cluster.membership import BAN_S, PEERS_MAX, Membership
 from cluster.messages import Hello, Member, Peers
-from cluster.vocabulary import Dial, Effect, LinkUp, Now, Resolve, Send
+from cluster.vocabulary import Dial, DialFailed, Effect, LinkUp, Now, Resolve, Send
 
 ME = bytes([5]) * 16
 
@@ -70,7 +70,7 @@ def test_a_seed_that_moved_is_dialled_at_its_new_address_only() -> None:
     table.tick(now(0))
     table.resolved("seed:1", ["10.0.0.1:1"], "", now(0))
     table.tick(now(0))
-    table.dial_failed("10.0.0.1:1", "refused", None, now(1))
+    table.dial_failed(DialFailed("10.0.0.1:1", "connection refused"), now(1))
     table.resolved("seed:1", ["10.0.0.2:1"], "", now(30))
 
     assert dials(table.tick(now(100))) == ["10.0.0.2:1"]
@@ -96,7 +96,7 @@ def test_a_seed_is_dialled_for_ever_with_growing_pauses() -> None:
         if dials(table.tick(now(at_s))):
             pauses.append(at_s - last_s)
             last_s = at_s
-            table.dial_failed("10.0.0.1:1", "refused", None, now(at_s))
+            table.dial_failed(DialFailed("10.0.0.1:1", "connection refused"), now(at_s))
         at_s = max(table.deadline_s or 0, at_s + 0.01)
 
     assert max(pauses) <= BACKOFF_S_MAX + 0.02
@@ -131,7 +131,7 @@ def test_a_flood_of_forged_beacons_is_rationed_and_bounded_and_hides_no_real_nod
         assert len(flying) <= DIALS_IN_FLIGHT_MAX
         for end_s, address in list(flying):
             if end_s <= at_s or step % 3 == 0:
-                table.dial_failed(address, "refused", None, now(at_s))
+                table.dial_failed(DialFailed(address, "connection refused"), now(at_s))
                 flying.remove((end_s, address))
 
     assert len(made) <= BEACON_DIALS_PER_S * 11
@@ -145,9 +145,38 @@ def test_a_beacon_that_leads_nowhere_is_forgotten() -> None:
     table.beacon(node(2**127), "10.0.0.9:1", now(0))
     for attempt in range(BEACON_TRIES_MAX):
         assert dials(table.tick(now(attempt * 60))) == ["10.0.0.9:1"]
-        table.dial_failed("10.0.0.9:1", "refused", None, now(attempt * 60))
+        table.dial_failed(DialFailed("10.0.0.9:1", "connection refused"), now(attempt * 60))
 
     assert not table.unlinked
+
+
+def test_somebody_who_does_not_fit_is_dialled_less_and_less_however_often_it_beacons() -> None:
+    """Another clock or cluster: the back-off holds until another node beacons from there."""
+    table = candidates()
+    made = 0
+    for second in range(600):
+        table.beacon(node(2**127), "10.0.0.9:1", now(second))
+        for address in dials(table.tick(now(second))):
+            made += 1
+            table.dial_failed(DialFailed(address, "the clocks differ", refused=True), now(second))
+
+    assert 20 < made < 60
+    table.told([Member(node(2**127), "10.0.0.9:1")], now(600))
+    table.tick(now(600))
+    table.dial_failed(DialFailed("10.0.0.9:1", "the clocks differ", refused=True), now(600))
+    table.beacon(node(2**126), "10.0.0.9:1", now(600.1))
+    assert dials(table.tick(now(600.1))) == ["10.0.0.9:1"]
+
+
+def test_a_hint_in_flight_that_becomes_known_is_one_candidate() -> None:
+    """Else its dial would count as in flight for ever."""
+    table = candidates()
+    table.beacon(node(2**127), "10.0.0.9:1", now(0))
+    assert dials(table.tick(now(0))) == ["10.0.0.9:1"]
+    table.told([Member(node(2**127), "10.0.0.9:1")], now(0))
+    table.dial_failed(DialFailed("10.0.0.9:1", "connection refused"), now(1))
+
+    assert [c.in_flight for c in table._all()] == [False]  # pyright: ignore[reportPrivateUsage]
 
 
 def test_members_told_of_by_a_peer_are_dialled_unless_linked() -> None:
@@ -168,7 +197,7 @@ def test_a_lost_member_is_dialled_for_a_day_then_forgotten() -> None:
     table.link_down(node(9), "gone", now(0))
     assert [c.error for c in table.lost] == ["gone"]
     assert dials(table.tick(now(1))) == ["a:1"]
-    table.dial_failed("a:1", "refused", None, now(1))
+    table.dial_failed(DialFailed("a:1", "connection refused"), now(1))
     table.tick(now(MEMBER_FORGET_S + 1))
 
     assert table.lost == []

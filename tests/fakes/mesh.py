@@ -282,9 +282,10 @@ class Mesh:
                     other, dialled=dialled, now=node.now()
                 )
                 if refusal is not None:
-                    known = theirs.node_id if refusal[0] == "duplicate" else None
-                    is_self = refusal[0] == "self"
-                    dialler.feed(v.DialFailed(address, refusal[1], known, is_self))
+                    code, reason = refusal
+                    known = theirs.node_id if code == "duplicate" else None
+                    refused = code not in ("duplicate", "self")
+                    dialler.feed(v.DialFailed(address, reason, known, code == "self", refused))
                     return
             connection = next(self._count)
             for node, mine, other, dialled in (
