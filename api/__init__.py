@@ -8,7 +8,8 @@ May import node, eventbus and validator. It decides nothing about records: the n
 """
 
 from api.app import create_app
+from api.guard import ServerStatistics
 from api.limits import HttpLimits
-from api.server import serve
+from api.server import fit_to_files, serve
 
-__all__ = ["HttpLimits", "create_app", "serve"]
+__all__ = ["HttpLimits", "ServerStatistics", "create_app", "fit_to_files", "serve"]

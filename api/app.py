@@ -1,20 +1,21 @@
 """The application: one blueprint per file, one place where errors become answers."""
 
 import structlog
-from quart import Response, request
+from quart import Response, has_websocket_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from api import ops, records, seed
 from api.body import LeanHTTP
 from api.errors import Problem, render
+from api.guard import ServerStatistics
 from api.limits import HttpLimits
 from node import Node
 
 _log = structlog.get_logger("dayfly.api")
 
 
-def create_app(node: Node, limits: HttpLimits) -> QuartTrio:
+def create_app(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> QuartTrio:
     """Build the application over `node`. To add routes: a blueprint file here and a line below."""
     app = QuartTrio("dayfly", static_folder=None)
     app.asgi_http_class = LeanHTTP
@@ -25,7 +26,7 @@ def create_app(node: Node, limits: HttpLimits) -> QuartTrio:
     app.url_map.converters["any_id"] = records.AnyIdConverter
     app.register_blueprint(seed.make_blueprint(node))
     app.register_blueprint(records.make_blueprint(node))
-    app.register_blueprint(ops.make_blueprint(node, limits))
+    app.register_blueprint(ops.make_blueprint(node, limits, statistics))
     app.register_error_handler(Problem, _show_problem)
     app.register_error_handler(HTTPException, _show_http)
     app.register_error_handler(Exception, _show_bug)
@@ -33,7 +34,8 @@ def create_app(node: Node, limits: HttpLimits) -> QuartTrio:
 
 
 async def _show_problem(problem: Problem) -> Response:
-    status, headers, body = render(problem, request.path)
+    path = websocket.path if has_websocket_context() else request.path
+    status, headers, body = render(problem, path)
     return Response(body, status, headers)
 
 

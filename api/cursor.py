@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from api.errors import Problem
 
-_CURSOR = re.compile(r"([0-9a-f]{12})\.(\d{1,18})\.(\d{1,15})")
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
+_CURSOR = re.compile(r"([0-9a-f]{12})\.(\d{1,18})\.(\d{1,15})", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -35,7 +35,7 @@ def make_cursor(boot: str, seq: int, floor_ms: int) -> str:
 
 
 def parse_since(text: str | None, boot: str, wall_ms: int) -> Position:
-    """Read `?since=`: a cursor, a duration back from now (`10m`), or Unix time in seconds.
+    """Read `?since=`: a cursor, a duration back from now (`10m`), or Unix time in (milli)seconds.
 
     Raises:
         Problem: it is none of these.
@@ -49,9 +49,10 @@ def parse_since(text: str | None, boot: str, wall_ms: int) -> Position:
         return Position(int(seq), int(floor_ms))
     if match := _DURATION.fullmatch(text):
         return Position(floor_ms=max(wall_ms - int(match[1]) * _UNIT_MS[match[2]], 0))
-    if text.isascii() and text.isdigit() and len(text) <= 11:
-        return Position(floor_ms=int(text) * 1000)
+    if text.isascii() and text.isdigit() and len(text) <= 15:
+        # Eleven digits of seconds reach the year 5138, of milliseconds 1973: no text means both.
+        return Position(floor_ms=int(text) * (1000 if len(text) <= 11 else 1))
     raise Problem(
         "bad-request",
-        f"since={text[:40]!r} is no cursor, no duration such as 10m, and no Unix time in seconds",
+        f"since={text[:40]!r} is no cursor, no duration such as 10m, and no Unix time in (milli)seconds",
     )

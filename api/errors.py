@@ -26,8 +26,11 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "id-conflict": 409,
     "too-large": 413,
     "bad-host": 421,
+    "head-too-large": 431,
     "internal": 500,
+    "not-implemented": 501,
     "busy": 503,
+    "bad-version": 505,
     "store-full": 507,
 }
 """All codes and their HTTP status. A code never changes its meaning; new ones may come."""
@@ -47,10 +50,16 @@ TITLE_BY_CODE: Final[dict[str, str]] = {
     "id-conflict": "Another raw is stored under this id",
     "too-large": "The request is too large",
     "bad-host": "This node does not answer to that host name",
+    "head-too-large": "The request's head is too large",
+    "not-implemented": "This transfer coding is not implemented",
+    "bad-version": "This version of HTTP is not spoken here",
     "internal": "The node failed; the record may or may not be stored",
     "busy": "The node has too much in hand just now",
     "store-full": "The store is full",
 }
+
+CODE_BY_HEAD_STATUS: Final = {431: "head-too-large", 501: "not-implemented", 505: "bad-version"}
+"""Codes for what is refused before it is a request; anything else there is a `bad-request`."""
 
 _SEED_MSG_BY_CODE: Final[dict[str, str]] = {
     "bad-json": "Error parsing data",

@@ -5,14 +5,16 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response
 
+from api.guard import ServerStatistics
 from api.limits import HttpLimits
 from api.parse import JSON_DEPTH_MAX
-from node import FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, VERSION, Node
-from validator import FUTURE_MS_MAX, ID_BYTES_MAX, RAW_BYTES_MAX
+from api.records import BATCH_LINES_MAX, LIMIT_MAX
+from node import LINK_LIMITS, VERSION, Node
+from validator import FUTURE_MS_MAX, ID_BYTES_MAX, RAW_BYTES_MAX, SIGNATURE_BYTES_MAX
 
 
-def make_blueprint(node: Node, limits: HttpLimits) -> Blueprint:
-    """Make the routes over `node`. `limits`: the HTTP server's, to be shown."""
+def make_blueprint(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> Blueprint:
+    """Make the routes over `node`. `limits`, `statistics`: the HTTP server's, to be shown."""
     routes = Blueprint("ops", __name__)
 
     @routes.get("/healthz")
@@ -28,7 +30,7 @@ def make_blueprint(node: Node, limits: HttpLimits) -> Blueprint:
     @routes.get("/v1/node")
     async def show_node() -> Response:
         """Show this node: what it is, what it holds, what it refuses."""
-        return _json(node_view(node, limits))
+        return _json(node_view(node, limits, statistics))
 
     @routes.get("/v1/peers")
     async def show_peers() -> Response:
@@ -38,7 +40,7 @@ def make_blueprint(node: Node, limits: HttpLimits) -> Blueprint:
     return routes
 
 
-def node_view(node: Node, limits: HttpLimits) -> dict[str, Any]:
+def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> dict[str, Any]:
     """Collect what `/v1/node` shows."""
     store = node.store_statistics()
     peers = node.peers()
@@ -62,17 +64,20 @@ def node_view(node: Node, limits: HttpLimits) -> dict[str, Any]:
         "oldest_time_stamp": store.oldest_time_stamp,
         "admission": node.admission_totals(),
         "gossip": node.gossip_totals(),
+        "clients": msgspec.to_builtins(statistics.snapshot()),
         "limits": {
             "ttl_ms": node.config.ttl_ms,
             "sync_interval_s": node.config.sync_interval_s,
             "future_ms_max": FUTURE_MS_MAX,
             "id_bytes_max": ID_BYTES_MAX,
             "raw_bytes_max": RAW_BYTES_MAX,
+            "signature_bytes_max": SIGNATURE_BYTES_MAX,
             "records_max": store.records_max,
             "bytes_max": store.bytes_max,
             "json_depth_max": JSON_DEPTH_MAX,
-            "frame_bytes_max": FRAME_BYTES_MAX,
-            "outbox_bytes_max": OUTBOX_BYTES_MAX,
+            "page_records_max": LIMIT_MAX,
+            "batch_lines_max": BATCH_LINES_MAX,
+            **LINK_LIMITS,
             "http": msgspec.to_builtins(limits),
         },
     }

@@ -6,14 +6,25 @@ from typing import TypeVar
 import msgspec
 
 from api.errors import Problem
+from validator import RAW_BYTES_MAX
 
 JSON_DEPTH_MAX = 16
 """How deeply JSON may nest. Our objects are flat; what is in fields we ignore may not cost a stack."""
 
+JSON_BRACKETS_MAX = RAW_BYTES_MAX + 1024
+"""Brackets in one document, those in texts included: a raw of nothing else, and some around it. More can
+only be in fields we ignore, and looking at them costs 30 ms a million."""
+
 T = TypeVar("T")
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STRING = rb'"(?:[^"\\]++|\\.)*+"?'
+_STRINGS = re.compile(_STRING + rb'(?:[^"\[\]{}]*+' + _STRING + b")*+", re.DOTALL)
+"""A string and all that follow it without a bracket between: one match for each would take 1.2 s for two
+million small ones, this takes 0.1 s. Possessive throughout, so linear."""
+
 _NO_BRACKET = bytes(b for b in range(256) if b not in b"[]{}")
+_TOO_MANY_OPEN = b"[" * (JSON_DEPTH_MAX + 1)
+_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 def parse_json(body: bytes, kind: type[T]) -> T:
@@ -22,10 +33,8 @@ def parse_json(body: bytes, kind: type[T]) -> T:
     Raises:
         Problem: `bad-json`, with what is wrong and where, never with the payload.
     """
-    if too_deep(body):
-        raise Problem("bad-json", f"the JSON nests deeper than {JSON_DEPTH_MAX} levels")
     try:
-        return msgspec.json.decode(body, type=kind)
+        value = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Problem("bad-json", f"the JSON does not fit: {error}") from None
     except msgspec.DecodeError as error:
@@ -34,21 +43,32 @@ def parse_json(body: bytes, kind: type[T]) -> T:
         raise Problem("bad-json", "the body is not UTF-8") from None
     except RecursionError:
         raise Problem("bad-json", f"the JSON nests deeper than {JSON_DEPTH_MAX} levels") from None
+    if too_deep(body):
+        raise Problem("bad-json", f"the JSON nests deeper than {JSON_DEPTH_MAX} levels, or is all brackets")
+    return value
 
 
 def too_deep(body: bytes) -> bool:
     """Tell whether JSON nests deeper than `JSON_DEPTH_MAX`, in time linear in its length.
 
-    Strings and all but brackets are cut out; then each pass removes one level of pairs. What is left
-    after the last pass nests deeper, or is no JSON at all.
+    Strings and all but brackets are cut out and all brackets made alike; then each pass removes the
+    innermost level of pairs. What is left after the last pass nests deeper, or is no JSON at all.
     """
-    if body.count(b"[") + body.count(b"{") <= JSON_DEPTH_MAX:
+    opening = body.count(b"[") + body.count(b"{")
+    if opening <= JSON_DEPTH_MAX:
         return False
-    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKET)
+    if opening > JSON_BRACKETS_MAX:
+        return True
+    brackets = _STRINGS.sub(b"", body).translate(_SQUARE, _NO_BRACKET)
     for _ in range(JSON_DEPTH_MAX):
         if not brackets:
             return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if _TOO_MANY_OPEN in brackets:
+            return True
+        before = len(brackets)
+        brackets = brackets.replace(b"[]", b"")
+        if len(brackets) == before:
+            return True  # what is left never closes
     return bool(brackets)
 
 

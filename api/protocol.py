@@ -12,6 +12,7 @@ What is overridden, and why (h11 parses, hypercorn drives; both are kept):
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
 from typing import Final, cast
@@ -34,6 +35,7 @@ from hypercorn.typing import (
     WorkerContext,
 )
 
+from api.errors import CODE_BY_HEAD_STATUS, Problem, problem_json
 from api.exchange import GuardedHTTPStream, GuardedWSStream
 from api.heads import is_websocket, refusal_status
 from api.limits import HttpLimits
@@ -137,8 +139,25 @@ class GuardedH11(H11Protocol):
         elif self.stream is not None:
             await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(piece.data)))
 
+    async def _send_error_response(self, status_code: int) -> None:
+        """Answer what never became a request with a problem; stock sends an empty body."""
+        code = CODE_BY_HEAD_STATUS.get(status_code, "bad-request")
+        body = problem_json(Problem(code, "the request's head or framing is not acceptable"))
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        reason = _REASONS.get(status_code, b"")
+        response = h11.Response(status_code=status_code, headers=headers, reason=reason)
+        await self._send_h11_event(response)
+        with suppress(h11.LocalProtocolError):  # the answer to HEAD ends with its head
+            await self._send_h11_event(h11.Data(data=body))
+            await self._send_h11_event(h11.EndOfMessage())
+
     async def _refuse(self, status: int) -> None:
-        """Answer with a bare status if no answer has begun, and close."""
+        """Answer with a problem if no answer has begun, and close."""
         await self._close_stream()
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await self._send_error_response(status)

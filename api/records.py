@@ -27,8 +27,12 @@ BATCH_LINES_MAX = 10_000
 BATCH_SLICE = 100
 """Lines taken, or records looked at, before other tasks get a turn: about 2 ms."""
 
-PAGE_BYTES_MAX = 8 * 1024 * 1024
-"""Raw bytes in one JSON page, which is built whole; the page then ends early and says `more`."""
+PAGE_BYTES_MAX = 1024 * 1024
+"""Raw bytes in one JSON page, which is built whole; the page then ends early and says `more`. With readers
+that do not read on every connection, 512 such pages are what they can make the node hold."""
+
+PIECE_BYTES = 64 * 1024
+"""Where a piece of NDJSON is sent even if it has fewer records."""
 
 NDJSON = "application/x-ndjson"
 
@@ -45,7 +49,7 @@ class PostedRecord(msgspec.Struct, frozen=True):
 class AnyIdConverter(BaseConverter):
     """An id in a path: anything, slashes included, as the client percent-encoded it."""
 
-    regex = ".+"
+    regex = r"[\s\S]+"  # line breaks too, so that it is the id's own check that refuses them
     part_isolating = False
 
 
@@ -77,13 +81,14 @@ def make_blueprint(node: Node) -> Blueprint:
     @routes.get("/v1/records/<any_id:id>")
     async def get_record(id: str) -> Response:
         """Show one record."""
+        _check_id_encoding(id)
         record = node.get(id)
         life_left_s = 0 if record is None else node.life_left_ms(record) // 1000
         if record is None:
             raise Problem("not-found", "no living record has this id")
         headers = {"etag": f'"{record.digest.hex()}"', "cache-control": f"max-age={max(life_left_s, 0)}"}
-        if request.if_none_match.contains(record.digest.hex()):
-            return Response(status=304, headers=headers)
+        if request.if_none_match.contains_weak(record.digest.hex()):
+            return Response(b"", 304, headers)  # without a body Quart would look for an asyncio loop
         return _json(record_view(node, record), headers=headers)
 
     @routes.get("/v1/records")
@@ -147,17 +152,18 @@ async def _page(node: Node, position: Position, prefix: str, limit: int) -> Page
 async def _lines(node: Node, position: Position, prefix: str, limit: int | None) -> AsyncIterator[bytes]:
     """Yield records as NDJSON, each with the cursor to go on from it."""
     lines: list[bytes] = []
-    count = 0
+    count = size = 0
     async for seq, record in _matching(node, position, prefix):
         if record is not None:
             view = record_view(node, record, make_cursor(node.boot, seq, position.floor_ms))
             lines.append(msgspec.json.encode(view) + b"\n")
+            size += len(lines[-1])
             count += 1
-        if len(lines) >= BATCH_SLICE or sum(map(len, lines[-1:])) > 65536 or count == limit:
+        if len(lines) >= BATCH_SLICE or size > PIECE_BYTES:
             yield b"".join(lines)
-            lines = []
+            lines, size = [], 0
         if count == limit:
-            return
+            break
     yield b"".join(lines)
 
 

@@ -85,7 +85,7 @@ async def serve(
     """
     listener = _listen(bind)
     with listener:
-        guard = Guard(_fit_to_files(limits), statistics)
+        guard = Guard(fit_to_files(limits), statistics)
         config = _config(limits)
         context = WorkerContext(None)
         wrapped = ASGIWrapper(partial(_gate, app, guard, hosts_allowed))
@@ -154,7 +154,7 @@ def _url(listener: trio.socket.SocketType) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _fit_to_files(limits: HttpLimits) -> HttpLimits:
+def fit_to_files(limits: HttpLimits) -> HttpLimits:
     """Lower `connections_max` below the file limit: at that limit accept fails ten times a second."""
     files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files_max == resource.RLIM_INFINITY:

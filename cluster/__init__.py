@@ -10,7 +10,7 @@ its effects. `outbox` is between: what waits to be written to one peer.
 May import eventbus and validator; never storage, never node: `desk` says what it needs of the node.
 """
 
-from cluster.config import ClusterConfig
+from cluster.config import LINK_LIMITS, ClusterConfig
 from cluster.desk import Admitted, Desk
 from cluster.engine import EngineConfig
 from cluster.messages import WireRecord
@@ -19,6 +19,7 @@ from cluster.service import ClusterService
 from cluster.vocabulary import Now
 
 __all__ = [
+    "LINK_LIMITS",
     "Admitted",
     "ClusterConfig",
     "ClusterService",

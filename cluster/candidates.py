@@ -27,6 +27,8 @@ FULL_WAIT_S = 0.1
 
 CANDIDATES_MAX = 1024
 """Addresses from beacons and from peers, each; the least recently heard of goes first."""
+BEACON_SKIPS_S = 0.1
+"""A beacon hurries only dials that are due later than this."""
 NEW_HINTS_PER_S = 50.0
 """New addresses from beacons taken at first hearing; beyond it is a flood. Twenty seconds' worth fits."""
 HEARD_ONCE_MAX = 65_536
@@ -106,7 +108,7 @@ class Candidates:
         self._rng = rng
         self._seeds = {seed: _Seed() for seed in seeds}
         self._known: dict[str, Candidate] = {}
-        self._hints: LRUCache[str, Candidate] = LRUCache(CANDIDATES_MAX)
+        self._hints: dict[str, Candidate] = {}  # in the order they were last heard of
         self._own: LRUCache[str, bool] = LRUCache(CANDIDATES_MAX)
         self._heard_once: FIFOCache[str, bool] = FIFOCache(HEARD_ONCE_MAX)
         self._dial_tokens = _Tokens(BEACON_DIALS_PER_S)
@@ -163,7 +165,7 @@ class Candidates:
             known = self._known.get(member.address)
             if known is not None:
                 known.next_s = min(known.next_s, next_s)
-            elif len(self._known) < CANDIDATES_MAX:
+            else:
                 candidate = self._promote(member.address)
                 candidate.node_id, candidate.next_s, candidate.lost_s = member.node_id, next_s, now.s
 
@@ -173,19 +175,26 @@ class Candidates:
             return None
         known = self._known.get(address)
         if known is not None:
-            if known.node_id != node_id or (known.attempts > 1 and not known.refused):
-                # It is back, perhaps as another node: do not wait for the back-off.
-                known.node_id, known.attempts, known.next_s = node_id, 0, min(known.next_s, now.s)
+            # Somebody is back there, perhaps as another node: do not wait for the back-off. A dial will
+            # tell who it is; it is rationed, because anybody can send beacons.
+            another = known.node_id != node_id
+            hurry = (another or not known.refused) and known.next_s > now.s + BEACON_SKIPS_S
+            if hurry and (another or known.attempts > 1) and self._dial_tokens.take(now.s):
+                known.node_id = None if another else node_id
+                known.attempts, known.next_s = 0, now.s
             return known.next_s
         hint: Candidate | None = self._hints.get(address)
         if hint is not None:
             hint.node_id, hint.heard = node_id, hint.heard + 1
+            self._hints[address] = self._hints.pop(address)
             return None
         again = self._heard_once.pop(address, False)
         if not again and not self._hint_tokens.take(now.s):
             self._heard_once[address] = True
             return None
         next_s = now.s + self._head_start(node_id)
+        if len(self._hints) >= CANDIDATES_MAX:
+            del self._hints[next(iter(self._hints))]
         self._hints[address] = Candidate(address, node_id, beacon=True, heard=1 + again, next_s=next_s)
         return next_s
 
@@ -264,13 +273,26 @@ class Candidates:
         """Return the candidate at `address` as a known one; what was a hint keeps its dial in flight."""
         candidate = self._known.get(address) or self._hints.pop(address, None) or Candidate(address)
         candidate.beacon = False
+        if address not in self._known and len(self._known) >= CANDIDATES_MAX:
+            self._forget_one()
         self._known[address] = candidate
         return candidate
+
+    def _forget_one(self) -> None:
+        """Make room among the known: who has been lost for longest goes, seeds and the linked stay."""
+        lost = [c for c in self._known.values() if c.seed is None and self._is_unlinked(c)]
+        if lost:
+            del self._known[min(lost, key=lambda c: c.lost_s or 0.0).address]
 
     def _all(self) -> list[Candidate]:
         return [*self._known.values(), *self._hints.values()]
 
     def _is_unlinked(self, candidate: Candidate) -> bool:
+        if candidate.seed is not None and candidate.node_id is None:
+            # One of a name's addresses leads to its node; the others may be unreachable from here.
+            others = self._seeds[candidate.seed].addresses
+            if any(self._known[a].node_id in self._linked for a in others if a in self._known):
+                return False
         return candidate.node_id != self._node_id and candidate.node_id not in self._linked
 
     def _head_start(self, node_id: bytes) -> float:

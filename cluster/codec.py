@@ -85,6 +85,8 @@ class FrameReader:
             while len(self._buffer) - at >= _HEADER.size:
                 length, number, flags = _HEADER.unpack_from(self._buffer, at)
                 if not 2 <= length <= FRAME_BYTES_MAX:
+                    if self._buffer.startswith(b"HTTP/", at):
+                        raise FrameError("it speaks HTTP; give the peer port of the node, not the HTTP port")
                     raise FrameError(f"frame length {length} is not in 2 to {FRAME_BYTES_MAX}")
                 if len(self._buffer) - at < 4 + length:
                     break

@@ -2,7 +2,24 @@
 
 from dataclasses import dataclass
 
+from cluster.candidates import BEACON_DIALS_PER_S, DIALS_IN_FLIGHT_MAX
+from cluster.codec import FRAME_BYTES_MAX
 from cluster.engine import EngineConfig
+from cluster.handshake import HANDSHAKE_TIMEOUT_S
+from cluster.link import WRITE_TIMEOUT_S
+from cluster.membership import PEERS_MAX
+from cluster.outbox import EAGER_BYTES_MAX
+
+LINK_LIMITS = {
+    "frame_bytes_max": FRAME_BYTES_MAX,
+    "outbox_bytes_max": EAGER_BYTES_MAX,
+    "peers_max": PEERS_MAX,
+    "dials_in_flight_max": DIALS_IN_FLIGHT_MAX,
+    "beacon_dials_per_s": BEACON_DIALS_PER_S,
+    "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
+    "peer_write_timeout_s": WRITE_TIMEOUT_S,
+}
+"""The limits of the peer port, for people to look up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Every failure ends here, as a reason in words; nothing that an incoming connecti
 accept loop, and nothing that a dialled one does may end the node.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -25,6 +26,9 @@ _log = structlog.get_logger("dayfly.cluster")
 
 HANDSHAKES_MAX = 64
 """Incoming connections that have not shaken hands yet; more are closed unheard."""
+
+HANDSHAKES_PER_ADDRESS_MAX = 32
+"""Of these, how many may come from one address: half, so that one host cannot lock out the others."""
 
 REFUSALS_MAX = 64
 """Addresses whose last refusal is remembered for people."""
@@ -54,7 +58,7 @@ class Connector:
         self._clock = clock
         self._hello = hello
         self._run_link = run_link
-        self._handshakes = 0
+        self._handshakes: Counter[str] = Counter()  # by remote host
         self.refused_total = 0
         self.refusals: LRUCache[str, str] = LRUCache(REFUSALS_MAX)
         self._logged: TTLCache[tuple[str, str], bool] = TTLCache(
@@ -84,16 +88,22 @@ class Connector:
     async def accept(self, stream: trio.SocketStream) -> None:
         """Serve one incoming connection until it is over."""
         async with _closing(stream):
-            if self._handshakes >= HANDSHAKES_MAX:
-                self.refused_total += 1
-                return
-            self._handshakes += 1
             try:
-                link = await self._introduce(stream, remote_host(stream), dialled=False)
+                host = remote_host(stream)
             except LinkError:
                 return  # gone before it was looked at
+            if (
+                self._handshakes.total() >= HANDSHAKES_MAX
+                or self._handshakes[host] >= HANDSHAKES_PER_ADDRESS_MAX
+            ):
+                self.refused_total += 1
+                return
+            self._handshakes[host] += 1
+            try:
+                link = await self._introduce(stream, host, dialled=False)
             finally:
-                self._handshakes -= 1
+                self._handshakes[host] -= 1
+                self._handshakes += Counter()  # drops what has come to nothing
             if isinstance(link, DialFailed):
                 self.refused_total += 1
             else:
@@ -109,6 +119,8 @@ class Connector:
                 connection, ours, lambda theirs: self._judge(ours, theirs, dialled=dialled), dialled=dialled
             )
         except Refused as refused:
+            if not dialled and refused.theirs is not None:
+                address = format_address(address, refused.theirs.port)
             return self._refused(address, refused)
         if not dialled:
             address = format_address(address, theirs.port)

@@ -67,6 +67,8 @@ class Dissemination:
 
         Pages of a catch-up are not announced: whoever is behind catches up by itself.
         """
+        if event.stored:
+            self._pull.stored()
         for digest in event.stored:
             origin = self._pull.arrived(digest, now.s)
             if event.of_page or origin == b"":

@@ -27,8 +27,8 @@ BEACON_COMPLETE_S = 30.0
 """A starting node is heard three times in its first second, a searching one every 5 s, a settled one
 every 30 s: Zyre's one beacon a second floods large networks (czmq 902)."""
 
-ALONE_GRACE_S = 3.0
-"""How long a node that finds nobody waits before it calls itself ready: a beacon burst and a dial."""
+ALONE_GRACE_S = 2.0
+"""How long a node that finds nobody to catch up with waits before it is ready: a beacon burst and a dial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,6 @@ class Engine:
         self.node_id = node_id
         self._holdings = holdings
         self._rng = rng
-        self._sync_interval_s = config.sync_interval_s
         self._pull = Pull()
         self.membership = Membership(node_id, config.seeds, rng)
         self._candidates = self.membership.candidates
@@ -79,6 +78,7 @@ class Engine:
         self._membership_s: float | None = None  # cached: its sources change only where _plan is called
         self._lag_ms = 0
         self._ready = False
+        self._caught_up = False
 
     # --- questions --------------------------------------------------------------------------------------
 
@@ -95,10 +95,13 @@ class Engine:
         return min(t for t in times if t is not None)
 
     def ready(self, now: Now) -> bool:
-        """Whether the first catching-up is done, or nobody was found within `ALONE_GRACE_S`. Stays true."""
+        """Whether we have caught up with a peer that holds records, or found none within `ALONE_GRACE_S`.
+
+        Stays true. Peers that hold nothing prove nothing: they may have just started too.
+        """
         if not self._ready and self._start_s is not None:
             waited = now.s - self._start_s >= ALONE_GRACE_S
-            self._ready = self._reconciliation.idle and (waited or bool(self.membership.peers))
+            self._ready = self._reconciliation.idle and (waited or self._caught_up)
         return self._ready
 
     @property
@@ -179,6 +182,7 @@ class Engine:
         ours, theirs = event.ours.records, event.hello.records
         if (ours, self.node_id) < (theirs, peer) and theirs:
             effects += self._reconciliation.join(peer, theirs, now)
+        self._caught_up |= theirs > 0  # it counts once the reconciliation is idle again
         return effects
 
     def _link_down(self, event: v.LinkDown, now: Now) -> list[Effect]:
@@ -201,6 +205,7 @@ class Engine:
             return []
         self.membership.heard(event.peer, now)
         self._dissemination.received(event, now)
+        self._reconciliation.alive(event.peer, now)
         effects = self._reconciliation.page(event, now) + self._reconciliation.resume()
         if event.rejected:
             reason = self.membership.rejected(event.peer, event.rejected, now)
@@ -214,6 +219,7 @@ class Engine:
         self.membership.heard(peer, now)
         match message:
             case None:
+                self._reconciliation.alive(peer, now)
                 return []
             case IHave():
                 self._dissemination.ihave(peer, message, tuple(self.membership.peers), now)
@@ -243,7 +249,7 @@ class Engine:
 
     def _tick(self, late_s: float, now: Now) -> list[Effect]:
         if late_s > STALL_S:
-            self.membership.forgive(late_s)
+            self.membership.forgive(late_s, now)
         self._lag_ms = max(int(late_s * 1000), self._lag_ms * 3 // 4)
         effects = self._liveness.tick(self._lag_ms, now)
         effects += self._candidates.tick(now)

@@ -1,8 +1,8 @@
 """Two nodes introduce themselves; only then is there a link.
 
 The dialling side sends `Hello`; the other answers `Hello`, or `Bye` with the reason; the dialling side
-sends `Ready`, or `Bye`. Only `Ready` brings the link up, so both sides have judged before either uses
-it. Whether the other one is welcome is for `judge` to say (cluster/compatibility.py, membership).
+sends `Ready`, or `Bye`. Only `Ready` brings the link up at the far side. Whether the other one is
+welcome is for `judge` to say (cluster/compatibility.py, membership).
 """
 
 from collections.abc import Callable
@@ -48,12 +48,12 @@ async def shake_hands(
     """Introduce ourselves and judge who is there.
 
     Args:
-        judge: returns why the sender of a hello is not welcome, as (code, reason), or None. Asked again
-            just before an accepted link comes up, because another one may have come up meanwhile.
+        judge: returns why the sender of a hello is not welcome, as (code, reason), or None.
         dialled: whether we made the connection.
 
     Returns:
-        the other side's hello; the link is up on both sides.
+        the other side's hello. Whether the link stays is settled when it comes up, because another one
+        with the same node may have come up meanwhile (`ClusterService`).
 
     Raises:
         Refused: either side did not want it, or it failed; the connection must be closed.
@@ -68,10 +68,10 @@ async def shake_hands(
             if refusal is None and not dialled:
                 await connection.write(encode(ours))
                 _expect(await connection.receive_one(), Ready)
-                refusal = judge(theirs)
-            await connection.write(
-                encode(Bye(*refusal) if refusal else Ready()) if dialled or refusal else b""
-            )
+            if refusal is not None:
+                await connection.write(encode(Bye(*refusal)))
+            elif dialled:
+                await connection.write(encode(Ready()))
     except Refused as refused:
         raise Refused(refused.code, refused.reason, theirs) from None
     except trio.TooSlowError:
@@ -88,5 +88,5 @@ def _expect(message: Message, kind: type[Kind]) -> Kind:
     if isinstance(message, kind):
         return message
     if isinstance(message, Bye):
-        raise Refused(message.code, message.reason)
+        raise Refused(message.code, f"it refused us: {message.reason}")
     raise Refused("failed", f"a {kind.__name__} was due, not a {type(message).__name__}")

@@ -17,8 +17,9 @@ from cluster.transport import LinkError, translated
 
 READ_BYTES = 64 * 1024
 
+WRITE_BYTES = 64 * 1024
 WRITE_TIMEOUT_S = 10.0
-"""How long one write may take: a batch of 64 KiB at 50 kbit/s."""
+"""How long a peer may take to accept `WRITE_BYTES`: 50 kbit/s."""
 
 BYE_TIMEOUT_S = 1.0
 """How long a closing link may take to say why."""
@@ -58,8 +59,10 @@ class Connection:
 
     async def write(self, data: bytes) -> None:
         """Write bytes whole. Raises LinkError; the connection must then be closed."""
-        with translated(), trio.fail_after(WRITE_TIMEOUT_S):
-            await self.stream.send_all(data)
+        view = memoryview(data)
+        for start in range(0, len(data), WRITE_BYTES):
+            with translated(), trio.fail_after(WRITE_TIMEOUT_S):
+                await self.stream.send_all(view[start : start + WRITE_BYTES])
 
 
 class Link:
@@ -77,6 +80,7 @@ class Link:
         self._connection = connection
         self._bell = trio.Event()
         self._bye: Bye | None = None
+        self._drain = False
 
     @property
     def peer(self) -> bytes:
@@ -110,9 +114,10 @@ class Link:
         self.outbox.serve_page(after)
         self._bell.set()
 
-    def close(self, code: str, reason: str) -> None:
-        """End the link; the peer is told why if it still listens."""
+    def close(self, code: str, reason: str, *, drain: bool = False) -> None:
+        """End the link; the peer is told why if it still listens. `drain`: after what is queued."""
         self._bye = self._bye or Bye(code, reason)
+        self._drain = drain
         self._bell.set()
 
     async def run(self, take: Callable[["Link", list[Message]], Awaitable[None]]) -> str:
@@ -160,12 +165,14 @@ class Link:
 
     async def _write(self) -> None:
         """Write what is queued, in one call per wake-up, until the link is closing."""
-        while self._bye is None:
+        while self._bye is None or self._drain:
             self._bell = trio.Event()
             data = self.outbox.next_write()
             if data:
                 await self._connection.write(data)
             elif self._bye is None:
                 await self._bell.wait()
+            else:
+                break
         with trio.move_on_after(BYE_TIMEOUT_S):
             await self._connection.write(encode(self._bye))

@@ -46,7 +46,7 @@ class Peer:
 
     Attributes:
         hello, address, dialled: as in `LinkUp`. ping_later_s: how long to leave pinging to the other side.
-        up_s, heard_s, pinged_s: when it came up, was last heard of, last exchanged a ping either way.
+        heard_s, pinged_s: when it was last heard of, and last exchanged a ping either way.
         ping_seq, ping_sent_s, ping_sent_wall_ms, ping_window_ms: of our last ping; `ping_sent_s` is None
             once it is answered.
         rtt_ms: of the last answered ping, or None before the first.
@@ -59,10 +59,10 @@ class Peer:
     hello: Hello
     address: str
     dialled: bool
-    up_s: float
     heard_s: float
     pinged_s: float
     ping_later_s: float = 0.0
+    pings_crossed: bool = False
     ping_seq: int = 0
     ping_sent_s: float | None = None
     ping_sent_wall_ms: int = 0
@@ -139,7 +139,6 @@ class Membership:
             event.dialled,
             now.s,
             now.s,
-            now.s,
             ping_later_s=0.0 if self.node_id < peer else NOT_MY_TURN_S,
             records=hello.records,
             offset_ms=hello.wall_ms - now.wall_ms,
@@ -175,10 +174,10 @@ class Membership:
         self._bans[peer] = reason
         return reason
 
-    def forgive(self, stall_s: float) -> None:
+    def forgive(self, stall_s: float, now: Now) -> None:
         """This node stood still for `stall_s`: what peers sent meanwhile is not read yet."""
         for peer in self.peers.values():
-            peer.heard_s += stall_s
+            peer.heard_s = min(peer.heard_s + stall_s, now.s)
 
 
 def _may_tell(address: str, listener: str) -> bool:

@@ -5,7 +5,7 @@ Messages carry record payloads only in `Push` and `Page`; everything else speaks
 default, and a reader ignores fields it does not know, so that a release talks to the one before it.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -24,7 +24,7 @@ Key = Annotated[bytes, Meta(max_length=40)]
 Fingerprint = Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
-class WireRecord(NamedTuple):
+class WireRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record as it travels: its four facts. The receiver computes the digest itself."""
 
     id: str

@@ -9,9 +9,10 @@ who turns a payload into its digest: loss becomes delay.
 from collections import deque
 from collections.abc import Sequence
 
-from cluster.codec import BATCH_BYTES, batches, encode, encode_push, wire_record
+from cluster.codec import BATCH_BYTES, RECORD_OVERHEAD_BYTES, encode, encode_push, wire_record
 from cluster.desk import Desk
 from cluster.messages import Message, Page
+from validator import Record
 
 CONTROL_BYTES_MAX = 2 * 1024 * 1024
 """Two full IHAVEs and room around them; a peer that lets this gather reads nothing at all."""
@@ -35,7 +36,7 @@ class Outbox:
         self._control_bytes = 0
         self._eager: deque[bytes] = deque()
         self._eager_bytes = 0
-        self._bulk: deque[bytes] = deque()
+        self._bulk: dict[bytes, None] = {}  # a set that keeps the order: what is asked for twice is sent once
         self._page: bytes | None = None
 
     @property
@@ -62,7 +63,8 @@ class Outbox:
 
     def serve(self, digests: Sequence[bytes]) -> None:
         """Queue records the peer asked for; what passes `BULK_MAX` is left out."""
-        self._bulk.extend(digests[: BULK_MAX - len(self._bulk)])
+        for digest in digests[: BULK_MAX - len(self._bulk)]:
+            self._bulk[digest] = None
 
     def serve_page(self, after: bytes) -> None:
         """Queue the page after this key; a later request replaces one not yet served."""
@@ -90,14 +92,19 @@ class Outbox:
 
     def _next_bulk(self) -> list[bytes]:
         """Look up one batch of what was asked for, or one page."""
-        while self._bulk:
-            wanted = [self._bulk.popleft() for _ in range(min(len(self._bulk), 256))]
-            found = self._desk.lookup(wanted)
-            cut = list(batches(found))
-            if cut:
-                # Only the first batch fits; the rest goes back to the front, in order.
-                self._bulk.extendleft(r.digest for r in reversed(found[len(cut[0]) :]))
-                return [encode_push(cut[0])]
+        batch: list[Record] = []
+        batch_bytes = 0
+        while self._bulk and batch_bytes < BATCH_BYTES:
+            digest = next(iter(self._bulk))
+            found = self._desk.lookup([digest])
+            size = sum(r.size_bytes + RECORD_OVERHEAD_BYTES for r in found)
+            if batch and batch_bytes + size > BATCH_BYTES:
+                break
+            del self._bulk[digest]
+            batch += found
+            batch_bytes += size
+        if batch:
+            return [encode_push(batch)]
         if self._page is not None:
             after, self._page = self._page, None
             records, more = self._desk.page(after, PAGE_BYTES)

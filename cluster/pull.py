@@ -60,6 +60,9 @@ class Pull:
         self._asked_of: dict[bytes, int] = {}
         self._gap_s = GRAFT_S_MAX / GRAFT_FACTOR
         self._paused_until_s = 0.0
+        self._cautious = False
+        self._waiting = False
+        self._delivered_s: dict[bytes, float] = {}
         self._next_s: float | None = None
         self.overflow_total = 0
         self.asked_total = 0
@@ -110,11 +113,16 @@ class Pull:
         if entry is None:
             return None
         if entry.asked is not None:
+            self._delivered_s[entry.asked] = now_s
             self._give_back(entry)
         else:
             gap_s = now_s - entry.heard_s
             self._gap_s = max(gap_s, self._gap_s * GAP_FADE)
         return entry.origin
+
+    def stored(self) -> None:
+        """A record was stored: there is room, ask as usual again."""
+        self._cautious = False
 
     def came_twice(self) -> None:
         """A payload arrived that was held already: we asked too early, so wait twice as long."""
@@ -128,7 +136,11 @@ class Pull:
                 self._give_back(entry)
 
     def pause(self, now_s: float) -> None:
-        """Ask for nothing for `FULL_PAUSE_S`: the store has no room. Forgets all entries."""
+        """Ask for nothing for `FULL_PAUSE_S`: the store has no room. Forgets all entries.
+
+        After the pause one record is asked for at a time, until one has been stored.
+        """
+        self._cautious = True
         self._missing.clear()
         self._asked_of.clear()
         self._paused_until_s = now_s + FULL_PAUSE_S
@@ -140,6 +152,7 @@ class Pull:
     def link_down(self, peer: bytes, now_s: float) -> None:
         """Stop waiting for `peer`: what it would have pushed or was asked for is due from others now."""
         self._asked_of.pop(peer, None)
+        self._delivered_s.pop(peer, None)
         for digest, entry in list(self._missing.items()):
             if peer in entry.announcers:
                 entry.announcers.remove(peer)
@@ -156,17 +169,25 @@ class Pull:
         """Ask for everything that is due, one `Want` per peer, and plan the next deadline."""
         if self._next_s is None or now_s < self._next_s:
             return []
-        self._next_s = None
+        self._next_s, self._waiting = None, False
         wanted: dict[bytes, list[bytes]] = {}
         dropped: list[bytes] = []
         for digest, entry in self._missing.items():
             if entry.due_s > now_s:
                 self._wake(entry.due_s)
                 continue
+            if entry.asked is not None:
+                # Slow is not silent: the time-out counts from the last record that peer delivered.
+                entry.due_s = max(entry.due_s, self._delivered_s.get(entry.asked, 0.0) + ASK_TIMEOUT_S)
+                if entry.due_s > now_s:
+                    self._wake(entry.due_s)
+                    continue
             peer = self._choose(entry)
             if peer is None:
                 if entry.tries >= TRIES_MAX or not entry.announcers:
                     dropped.append(digest)
+                else:
+                    self._waiting = True
                 continue  # every announcer is busy: `arrived` wakes us when one has room
             entry.asked, entry.due_s = peer, now_s + ASK_TIMEOUT_S
             entry.tries += 1
@@ -186,6 +207,8 @@ class Pull:
             return None
         turn = entry.tries % max(len(entry.announcers), 1)
         order: Sequence[bytes] = entry.announcers[turn:] + entry.announcers[:turn]
+        if self._cautious:
+            return None if self._asked_of else next(iter(order), None)
         return next((p for p in order if self._asked_of.get(p, 0) < ASKED_MAX), None)
 
     def _give_back(self, entry: _Missing) -> None:
@@ -194,8 +217,8 @@ class Pull:
             self._asked_of[entry.asked] -= 1
             if self._asked_of[entry.asked] == 0:
                 del self._asked_of[entry.asked]
-            if self._asked_of.get(entry.asked, 0) <= ASKED_MAX // 2 and self._missing:
-                self._wake(0.0)  # somebody may have been waiting for the room
+            if self._waiting and self._asked_of.get(entry.asked, 0) in (0, ASKED_MAX // 2):
+                self._wake(0.0)  # twice a batch, because looking through the table costs its length
 
     def _wake(self, at_s: float) -> None:
         self._next_s = at_s if self._next_s is None else min(self._next_s, at_s)

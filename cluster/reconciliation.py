@@ -194,7 +194,6 @@ class Reconciliation:
         session = self._session
         if session is None or session.peer != event.peer or not (session.fetching and event.of_page):
             return []
-        session.heard_s = now.s
         self.found_total += len(event.stored)
         if event.last is None:
             return []
@@ -202,6 +201,11 @@ class Reconciliation:
             return [Send(event.peer, Fetch(event.last))]
         session.fetching = False
         return self._initiate(session)
+
+    def alive(self, peer: bytes, now: Now) -> None:
+        """Records, or bytes of an unfinished message, came from `peer`: a session with it is not silent."""
+        if self._session is not None and self._session.peer == peer:
+            self._session.heard_s = now.s
 
     def resume(self) -> list[Effect]:
         """Send a message that was kept back, if the backlog of missing records allows it."""

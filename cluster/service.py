@@ -103,7 +103,7 @@ class ClusterService:
             task_status.started()
             await self._follow_bus()
             for link in self.links.values():
-                link.close("leaving", "the node is shutting down")
+                link.close("leaving", "the node is shutting down", drain=True)
             with trio.move_on_after(STOP_TIMEOUT_S):
                 while self.links:
                     self._link_over = trio.Event()
@@ -233,17 +233,25 @@ class ClusterService:
 
     async def _run_link(self, link: Link) -> None:
         """Bring a link up, run it, and take it down; its troubles end here."""
+        # Asked here and not before: nothing can come between the answer and the link being up.
+        refusal = self.engine.membership.refusal(link.hello, dialled=link.dialled, now=self._clock())
+        if refusal is not None:
+            link.close(*refusal)
+            await link.run(self._take)
+            if link.dialled:
+                self.feed(v.DialFailed(link.address, refusal[1], link.peer))
+            return
         replaced = self.links.pop(link.peer, None)
         if replaced is not None:
             replaced.close("duplicate", "a second connection took its place")
             self.feed(v.LinkDown(link.peer, "replaced"))
-        self.links[link.peer] = link
-        if replaced is None:
+        else:
             _log.info("peer up", peer=link.peer.hex()[:8], name=link.hello.name, address=link.address)
             self._bus.publish(PeerUp(link.peer.hex(), link.hello.name))
-        self.feed(v.LinkUp(link.hello, link.ours, link.address, link.dialled))
+        self.links[link.peer] = link
         reason = "cancelled"
         try:
+            self.feed(v.LinkUp(link.hello, link.ours, link.address, link.dialled))
             reason = await link.run(self._take)
         except FrameError as error:
             reason = self.engine.membership.ban(link.peer, str(error), self._clock())

@@ -30,12 +30,14 @@ def translated() -> Generator[None, None, None]:
         raise LinkError("too slow") from error
     except OSError as error:
         raise LinkError(error.strerror or str(error)) from error
+    except ValueError as error:  # UnicodeError too: a name that is none
+        raise LinkError(str(error)) from error
 
 
 async def dial(address: str) -> trio.SocketStream:
     """Connect to `host:port`. Raises LinkError when nobody answers there."""
-    host, port = parse_address(address)
     with translated():
+        host, port = parse_address(address)
         return await trio.open_tcp_stream(host, port)
 
 
@@ -50,11 +52,11 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
 
 async def resolve(seed: str) -> list[str]:
     """Return every address behind `host:port`, as `ip:port`. Raises LinkError with the resolver's words."""
-    host, port = parse_address(seed)
     try:
+        host, port = parse_address(seed)
         found = await trio.socket.getaddrinfo(host, port, type=_socket.SOCK_STREAM)
-    except OSError as error:
-        raise LinkError(f"cannot look up {host!r}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise LinkError(f"cannot look up {seed!r}: {getattr(error, 'strerror', '') or error}") from error
     return list(dict.fromkeys(format_address(str(a[4][0]), port) for a in found))
 
 

@@ -7,15 +7,13 @@ the rule of the desk. `Config` is one table of settings. Above them, imported by
 It does not speak HTTP (api) and does not decide how records travel (cluster).
 """
 
-from cluster.codec import FRAME_BYTES_MAX
-from cluster.outbox import EAGER_BYTES_MAX as OUTBOX_BYTES_MAX
+from cluster import LINK_LIMITS
 from node.admission import Answer, Submission
 from node.config import Config, ConfigError
 from node.node import VERSION, Node, PeerView
 
 __all__ = [
-    "FRAME_BYTES_MAX",
-    "OUTBOX_BYTES_MAX",
+    "LINK_LIMITS",
     "VERSION",
     "Answer",
     "Config",

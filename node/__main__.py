@@ -1,6 +1,11 @@
 """`python -m node` is `dayfly`."""
 
-from node.cli import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from node.cli import main  # here, so that Ctrl-C while it loads ends as quietly as later
+
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # 128 + SIGINT, as shells count

@@ -93,7 +93,7 @@ class Admission:
         except UnicodeEncodeError:
             return self._refused(Verdict(Outcome.REJECT, "bad-json", "a text holds lone surrogates"))
         verdict = self._chain.check(record, wall_ms)
-        if verdict.outcome is not Outcome.ACCEPT and verdict.code != "bad-time":
+        if verdict.outcome is not Outcome.ACCEPT:
             return self._refused(verdict)
         held = self._store.get(record.id, wall_ms)
         if held is not None:
@@ -105,6 +105,7 @@ class Admission:
             return Submission(Answer.FULL, verdict=Verdict(Outcome.IGNORE, "store-full", str(full)))
         if isinstance(stored, Held):
             return self._held(stored.holder, record)
+        self._last_ms = record.time_stamp
         self.statistics.accepted += 1
         self._bus.publish(RecordStored(stored.seq, record, ""))
         return Submission(Answer.STORED, record)
@@ -117,7 +118,7 @@ class Admission:
         admitted = Admitted()
         for wire in records:
             try:
-                record = Record.of(*wire)
+                record = Record.of(wire.id, wire.raw, wire.signature, wire.time_stamp)
             except ValueError:  # no honest node sends what has no canonical bytes
                 admitted.rejected += 1
                 self.statistics.rejected += 1
@@ -173,12 +174,15 @@ class Admission:
         return Submission(Answer.REFUSED, verdict=verdict)
 
     def _stamp(self, wall_ms: int) -> int:
-        """Return a time stamp: never less than the one before, and greater while within the run-ahead."""
-        following = self._last_ms + 1
-        if following - wall_ms > RUN_AHEAD_MS_MAX:
-            following = max(self._last_ms, wall_ms)
-        self._last_ms = max(wall_ms, following)
-        return self._last_ms
+        """Return the next time stamp: above the last one while that is within the run-ahead, else equal.
+
+        A last stamp further ahead than a flood can carry it means that the clock was set back: begin anew
+        with the clock, because other nodes would refuse what is stamped by the old one.
+        """
+        if self._last_ms - wall_ms > 2 * RUN_AHEAD_MS_MAX:
+            return wall_ms
+        following = max(self._last_ms + 1, wall_ms)
+        return following if following - wall_ms <= RUN_AHEAD_MS_MAX else max(self._last_ms, wall_ms)
 
 
 def new_id(wall_ms: int) -> str:

@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 
 import click
 
+from cluster.address import format_address
 from node import client, demo
 from node.client import EXIT_REFUSED, EXIT_USAGE, end
-from node.config import SETTINGS, ConfigError, Origin, gather, load
+from node.config import SETTINGS, Config, ConfigError, Origin, gather, load
 from node.node import VERSION
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -119,7 +120,7 @@ def up(
     except ConfigError as error:
         end(str(error), EXIT_USAGE)
     if print_config:
-        _print_config(gathered)
+        _print_config(gathered, config)
         return
     import trio
 
@@ -139,11 +140,13 @@ def up(
         end(refusal, EXIT_REFUSED)
 
 
-def _print_config(gathered: dict[str, list[Origin]]) -> None:
+def _print_config(gathered: dict[str, list[Origin]], config: Config) -> None:
     """Show what `up` would use, as lines of a `dayfly.toml` with the origin as a comment."""
+    # Their hosts depend on --lan and may be left out, so these two are shown as they came out.
+    resolved = {"http": format_address(*config.http), "peer": format_address(*config.peer)}
     for setting in SETTINGS:
         origins = gathered[setting.key]
-        texts = [_toml(o.text) for o in origins]
+        texts = [_toml(resolved.get(setting.key, o.text)) for o in origins]
         value = f"[{', '.join(texts)}]" if setting.many else texts[-1]
         source = origins[-1].source if origins else "default"
         click.echo(f"{setting.key + ' = ' + value:48} # {source}")

@@ -3,8 +3,8 @@
 import http.client
 import json
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -78,12 +78,12 @@ def list_records(since: str | None, prefix: str | None, limit: int | None, node:
     query = urlencode({k: v for k, v in given.items() if v is not None})
     with _ask(node, "GET", f"/v1/records?{query}", accept="application/x-ndjson") as answer:
         if _as_json(as_json):
-            for line in answer:
+            for line in _lines(answer):
                 record = json.loads(line)  # also finds a line that was cut off
                 # What is no ASCII could be a control character to a terminal; a pipe gets the node's bytes.
-                click.echo(json.dumps(record) + "\n" if sys.stdout.isatty() else line, nl=False)
+                click.echo(json.dumps(record) if sys.stdout.isatty() else line)
             return
-        rows = [json.loads(line) for line in answer]
+        rows = [json.loads(line) for line in _lines(answer)]
     _table(
         ["id", "age", "left", "size", "raw"],
         [
@@ -150,7 +150,8 @@ def _ask(
     headers = {"accept": accept, "content-type": "application/octet-stream"}
     try:
         try:
-            connection.request(method, path, body, headers)
+            with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was all sent
+                connection.request(method, path, body, headers)
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             end(f"no node answers at {node} ({error}); start one with: dayfly up", EXIT_UNREACHABLE)
@@ -161,6 +162,16 @@ def _ask(
         end(f"what answers at {node} broke off or is no dayfly node ({error})", EXIT_UNREACHABLE)
     finally:
         connection.close()
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield an answer's lines. Its own `readline` takes a connection that breaks off for a good end."""
+    rest = b""
+    while piece := answer.read1(65536):
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def _refusal(answer: http.client.HTTPResponse) -> str:

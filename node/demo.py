@@ -88,6 +88,8 @@ def demo(
     shared = {key: gathered[key][-1].text for key in given}
     logs = Path(tempfile.mkdtemp(prefix="dayfly-demo-"))
     nodes = [_node(i, http_ports, peer_ports, shared, logs) for i in range(count)]
+    for node in nodes:
+        (logs / f"{node.name}.sh").write_text(f"exec {node.command}\n")
     plan = Plan(count, shared["ttl"], shared["cluster"], _command(short=True), logs, tuple(skipped))
     failed = run(nodes, plan, plain=plain, as_json=as_json)
     if failed is not None:

@@ -78,6 +78,14 @@ class Screen:
         self._notes.extend(e for e in events if e.event not in ("start", "status", "hint", "ready"))
         self._live.update(self._picture(views), refresh=True)
 
+    def _note(self, event: Event) -> str:
+        """Word an event briefly: a line that the terminal would wrap cannot be copied and pasted."""
+        if event.event != "down":
+            return event.text
+        script = self._plan.logs / f"{event.node}.sh"
+        how = "press r, or: " if self.keys else "start it again: "
+        return f"{event.text.partition(';')[0]}; {how}sh {script}"
+
     def _picture(self, views: Sequence[NodeView]) -> RenderableType:
         headline = Text(f"{self._plan.headline}   Ctrl-C stops all", style="bold")
         parts: list[RenderableType] = [headline, node_table(views, self.selected if self.keys else None)]
@@ -88,7 +96,7 @@ class Screen:
             digits = "1" if self._plan.count == 1 else f"1-{min(self._plan.count, 9)}"
             words = f"k kill -9 the marked node, {digits} mark, r restart dead ones, q quit"
             parts.append(_line("keys ", words))
-        parts += [Text.assemble((f"{e.node} ", "bold"), e.text, overflow="fold") for e in self._notes]
+        parts += [Text.assemble((f"{e.node} ", "bold"), self._note(e), overflow="fold") for e in self._notes]
         return Group(*parts)
 
 

@@ -4,6 +4,7 @@ Goes to standard error, so that standard output stays for answers.
 """
 
 import logging
+import os
 import sys
 
 import structlog
@@ -23,7 +24,8 @@ def configure(log_format: str, log_level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if text:
-        processors += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        processors += [structlog.dev.ConsoleRenderer(colors=colours)]
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
@@ -41,4 +43,4 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        structlog.get_logger(record.name).log(record.levelno, record.getMessage())
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)

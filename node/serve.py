@@ -1,7 +1,8 @@
-"""The lifetime of one node process: start in order, stop in reverse.
+"""The lifetime of one node process: start HTTP, then the cluster; stop in the same order.
 
-Start: HTTP, so that peers can be told its address, then the cluster. Stop: the bus first (feeds end by
-themselves and the cluster says goodbye), HTTP beside it, both under one deadline.
+HTTP starts first so that peers can be told its address. It stops first so that every record it has
+acknowledged is still handed to the peers: then the bus closes, and the cluster sends what is queued and
+says goodbye. All of it under one deadline.
 """
 
 import os
@@ -11,7 +12,7 @@ from functools import partial
 import structlog
 import trio
 
-from api import HttpLimits, create_app, serve
+from api import HttpLimits, ServerStatistics, create_app, fit_to_files, serve
 from cluster.address import format_address
 from node.config import Config
 from node.lifeline import die_with_parent
@@ -45,34 +46,50 @@ async def serve_node(config: Config, parent_pipe: int | None = None) -> None:
         if parent_pipe is not None:
             watchers.start_soon(_follow_parent, parent_pipe, stopping)
         async with trio.open_nursery() as nursery:
-            await _start(nursery, node, stopping)
+            http_over = await _start(nursery, node, stopping)
             await stopping.wait()
-            node.close()
             nursery.cancel_scope.deadline = trio.current_time() + STOP_TIMEOUT_S
+            await http_over.wait()
+            node.close()
         watchers.cancel_scope.cancel()
 
 
-async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> None:
-    """Start HTTP, then the cluster. Raises StartError."""
-    limits = HttpLimits()
+async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> trio.Event:
+    """Start HTTP, then the cluster. Returns an event that HTTP has stopped. Raises StartError."""
+    http_over = trio.Event()
+    limits, statistics = fit_to_files(HttpLimits()), ServerStatistics()
     bind = format_address(*node.config.http)
     server = partial(
         serve,
-        create_app(node, limits),
+        create_app(node, limits, statistics),
         bind,
         limits,
         shutdown=stopping.wait,
         hosts_allowed=node.config.http_host,
+        statistics=statistics,
     )
+
+    async def run_http(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            await server(task_status=task_status)
+        finally:
+            http_over.set()
+
     try:
-        node.serving(await nursery.start(server))
+        node.serving(await nursery.start(run_http))
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StartError(f"cannot listen for clients on {bind}: {reason}; choose another --http") from None
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StartError(f"cannot listen for clients on {bind}: {why}; choose another --http") from None
+    reason = ""
     try:
         await nursery.start(node.run)
-    except OSError as error:
-        raise StartError(f"{error.strerror}; choose another --peer") from None
+    except* OSError as errors:  # a group: it comes out of the node's own nursery
+        leaf: BaseException = errors
+        while isinstance(leaf, BaseExceptionGroup):
+            leaf = leaf.exceptions[0]
+        reason = leaf.strerror if isinstance(leaf, OSError) and leaf.strerror else str(leaf)
+    if reason:
+        raise StartError(f"{reason}; choose another --peer")
     _log.info(
         "node up",
         name=node.name,
@@ -81,6 +98,7 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> Non
         cluster=node.config.cluster,
         announced_on=node.announced_on,
     )
+    return http_over
 
 
 async def _follow_signals(

@@ -10,7 +10,14 @@ which every node decides the same.
 """
 
 from validator.base import ACCEPT, Outcome, Validator, ValidatorChain, Verdict
-from validator.limits import FUTURE_MS_MAX, ID_BYTES_MAX, RAW_BYTES_MAX, SizeLimits, TimeWindow
+from validator.limits import (
+    FUTURE_MS_MAX,
+    ID_BYTES_MAX,
+    RAW_BYTES_MAX,
+    SIGNATURE_BYTES_MAX,
+    SizeLimits,
+    TimeWindow,
+)
 from validator.md5 import Md5Signature, sign
 from validator.record import KEY_BYTES, Record, key_bound
 
@@ -20,6 +27,7 @@ __all__ = [
     "ID_BYTES_MAX",
     "KEY_BYTES",
     "RAW_BYTES_MAX",
+    "SIGNATURE_BYTES_MAX",
     "Md5Signature",
     "Outcome",
     "Record",

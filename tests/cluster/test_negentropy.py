@@ -26,7 +26,7 @@ from cluster.negentropy_wire import (
     read_ranges,
 )
 
-VECTORS = Path(__file__).parent.parent / "vectors" / "negentropy-v1.json"
+VECTORS = Path(__file__).parent.parent / "exchanges" / "negentropy-v1.json"
 CASES: list[dict[str, Any]] = json.loads(VECTORS.read_text())["cases"]
 
 each_case = pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

@@ -27,7 +27,7 @@ from cluster.negentropy_wire import (
     separating_bound,
 )
 
-VECTORS = Path(__file__).parent.parent / "vectors" / "negentropy-v1.json"
+VECTORS = Path(__file__).parent.parent / "exchanges" / "negentropy-v1.json"
 CASES: list[dict[str, Any]] = json.loads(VECTORS.read_text())["cases"]
 
 limits = st.sampled_from([0, FRAME_BYTES_MIN, FRAME_BYTES_MIN + 1, 5000, 64 * 1024])

@@ -118,13 +118,27 @@ def test_the_control_lane_refuses_at_its_bound() -> None:
 
 
 def test_the_bulk_lane_is_bounded() -> None:
-    """A peer cannot ask for more than so many at a time."""
+    """A peer cannot ask for more than so many at a time: what it asked for last is left out."""
     shelf = Shelf([record(1, 10)])
     outbox = Outbox(shelf)
-    outbox.serve([shelf.records[0].digest] * (BULK_MAX + 1000))
-    got = sum(len(m.records) for m in drain(outbox) if isinstance(m, Push))
+    outbox.serve([n.to_bytes(32, "big") for n in range(BULK_MAX)])
+    outbox.serve([shelf.records[0].digest])
+    assert drain(outbox) == []
+    outbox.serve([n.to_bytes(32, "big") for n in range(BULK_MAX - 1)])
+    outbox.serve([shelf.records[0].digest])
 
-    assert got == BULK_MAX
+    assert len(drain(outbox)) == 1
+
+
+def test_what_is_asked_for_twice_is_sent_once() -> None:
+    """A peer that lost patience does not get everything again."""
+    shelf = Shelf([record(1), record(2)])
+    outbox = Outbox(shelf)
+    outbox.serve([r.digest for r in shelf.records])
+    outbox.serve([r.digest for r in shelf.records])
+    got = [r.id for m in drain(outbox) if isinstance(m, Push) for r in m.records]
+
+    assert got == ["000001", "000002"]
 
 
 def test_pages_carry_where_to_go_on() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HARNESS = [sys.executable, str(ROOT / "scripts" / "negentropy_harness.py")]
-CASES: list[dict[str, Any]] = json.loads((ROOT / "tests/vectors/negentropy-v1.json").read_text())["cases"]
+CASES: list[dict[str, Any]] = json.loads((ROOT / "tests/exchanges/negentropy-v1.json").read_text())["cases"]
 ROUNDS_MAX = 20
 
 each_case = pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

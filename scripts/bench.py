@@ -1,0 +1,107 @@
+"""Measure a cluster of real node processes on this machine.
+
+Every subcommand starts its own nodes, measures, and ends them. It shows a table of figures, one column
+per case, or with --json one NDJSON line per round and one with each case's medians. With --rounds the
+cases take turns, and a figure is shown as its median with the lowest and the highest round beside it;
+a figure somebody promised shows the promise. The nodes and the measuring share the machine's cores:
+each round also tells how much of the machine others used, so that a busy round can be recognised.
+
+Linux only (it reads /proc). Exit codes: 0 measured, 1 a promise was missed (with --strict), 2 usage,
+3 this machine does not permit the measurement.
+
+Try it:
+  python scripts/bench.py latency --nodes 3 --posts 50
+  python scripts/bench.py idle --seconds 30
+
+How each figure is measured: docs/performance.md. To add a measurement: one function with the decorator
+of `latency` below, that makes cases and hands them to `run_cases`.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+# Run from a checkout, installed or not: the rooms lie next to this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from node.values import duration_s
+from scripts.benches.idle import idle_required, measure_idle
+from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
+from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
+from scripts.benches.report import Case, run_cases
+
+EXIT_NOT_PERMITTED = 3
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, text: str) -> float:
+    """Read `100ms`, `2s` or `1m` as the node's own settings do."""
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
+
+
+def reported(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options every measurement has."""
+    for option in (
+        click.option("--strict", is_flag=True, help="End with exit code 1 when a promise was missed."),
+        click.option("--json", "as_json", is_flag=True, help="NDJSON in place of the table."),
+        click.option("--rounds", default=1, show_default=True, type=click.IntRange(1), help="Repetitions."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+def bench() -> None:
+    """Hold the subcommands; the module's docstring is the help."""
+    if not Path("/proc/net/dev").exists():
+        raise click.UsageError("the bench reads /proc: it runs on Linux only")
+
+
+@bench.command()
+@click.option("--nodes", "counts", multiple=True, default=(5,), type=click.IntRange(2), help="Repeat it.")
+@click.option("--posts", default=200, show_default=True, type=click.IntRange(1))
+@click.option("--interval", default="100ms", show_default=True, callback=_seconds, help="Jittered by 30 %.")
+@reported
+def latency(counts: tuple[int, ...], posts: int, interval: float, **report: Any) -> None:
+    """Time from a POST to any node until the last node holds the record, one post at a time."""
+    cases = [
+        Case(f"{count} nodes", partial(measure_latency, count, posts, interval), LATENCY_REQUIRED.get(count))
+        for count in counts
+    ]
+    run_cases("latency", cases, **report)
+
+
+@bench.command()
+@click.option("--nodes", default=2, show_default=True, type=click.IntRange(2))
+@click.option(
+    "--records", "sizes", multiple=True, default=(1_000, 100_000), type=click.IntRange(0), help="Repeat it."
+)
+@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(1))
+@reported
+def idle(nodes: int, sizes: tuple[int, ...], seconds: float, **report: Any) -> None:
+    """Bytes, CPU and memory of nodes that hold the same and have nothing to do.
+
+    Runs in a network namespace of its own: as root, or where the kernel lets a user make one.
+    """
+    if not inside():
+        try:
+            restart_inside()
+        except NotPermitted as error:
+            click.echo(f"bench: {error}", err=True)
+            sys.exit(EXIT_NOT_PERMITTED)
+    enter()
+    cases = [
+        Case(f"{size:,} records", partial(measure_idle, nodes, size, seconds), idle_required(size))
+        for size in sizes
+    ]
+    run_cases("idle", cases, **report)
+
+
+if __name__ == "__main__":
+    bench(prog_name="bench.py")

@@ -1,0 +1,165 @@
+"""The bench measures real nodes, tells figures that can be checked, and says why when it cannot."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.benches.latency import Post, Probe, times
+from scripts.benches.nodes import RECORD_BYTES, raw_of
+from scripts.benches.report import Case, Figures, Step, percentile, run_cases
+from validator import sign
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--net"]
+
+
+def bench(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the bench from the root of the file system, as from anywhere."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "bench.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd="/",
+        env=os.environ | environment,
+    )
+
+
+def summary(ended: "subprocess.CompletedProcess[str]", lines: int) -> dict[str, Any]:
+    """Return the last of the NDJSON lines, of which there must be so many."""
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    read: list[dict[str, Any]] = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert len(read) == lines
+    return read[-1]
+
+
+def test_latency_tells_when_the_last_node_has_a_record() -> None:
+    """Two real nodes: one payload a record, spans that fit each other, and HTTP agrees with all of it."""
+    told = summary(bench("latency", "--nodes", "2", "--posts", "5", "--interval", "20ms", "--json"), 2)
+    figures = told["median"]
+    assert (told["bench"], told["case"], told["rounds"]) == ("latency", "2 nodes", 1)
+    assert figures["payloads_per_node"] == 1.0
+    assert figures["http_probes_agreed"] == 40
+    assert 0 < figures["post_p50_ms"] <= figures["post_p99_ms"] <= figures["post_max_ms"]
+    assert 0 < figures["first_to_last_max_ms"] < figures["last_node_max_ms"]
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"], check=False).returncode != 0,
+    reason="no network namespace can be made here",
+)
+def test_idle_tells_what_a_link_costs() -> None:
+    """Two real nodes in a namespace: pings are seen, and nothing else that would be thousands of bytes."""
+    told = summary(bench("idle", "--records", "10", "--seconds", "5", "--json"), 2)
+    figures = told["median"]
+    assert 20 < figures["link_bytes_per_s"] < 1000
+    assert 0.2 < figures["link_packets_per_s"] < 10
+    assert 10 < figures["rss_mb_median"] <= figures["rss_mb_max"] < 200
+    assert told["required"]["rss_mb_max"] == 60.0
+
+
+def test_idle_says_why_it_cannot_measure(tmp_path: Path) -> None:
+    """Exit code 3 and one line that names what is missing, where no namespace can be made."""
+    ended = bench("idle", PATH=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.startswith("bench: there is no `unshare`")
+    (tmp_path / "unshare").write_text("#!/bin/sh\necho 'unshare failed: not here' >&2; exit 1\n")
+    (tmp_path / "unshare").chmod(0o755)
+    ended = bench("idle", PATH=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "(unshare failed: not here)" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("latency", "--interval", "soon"),
+        ("latency", "--nodes", "1"),
+        ("latency", "--posts", "0"),
+        ("idle", "--records", "-1"),
+        ("idle", "--seconds", "0.5"),
+        ("idle", "--rounds", "0"),
+        ("nothing",),
+    ],
+)
+def test_a_size_that_cannot_be_measured_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    """Exit code 2, before any node is started."""
+    assert bench(*arguments).returncode == 2
+
+
+def test_help_names_every_measurement() -> None:
+    """Whoever types --help sees what can be measured and the exit codes."""
+    shown = bench("--help").stdout
+    assert all(word in shown for word in ("latency", "idle", "Exit codes", "--rounds"))
+
+
+# --- the parts that decide ------------------------------------------------------------------------------
+
+
+def test_spans_are_taken_from_the_right_instants() -> None:
+    """Sent at 1 ms and answered at 3; stored at 2, 9 and 5 ms: the last node is 8 ms after, 6 above."""
+    post = Post(b"d", 1_000_000, 3_000_000)
+    figures = times([post], [{b"d": 2_000_000}, {b"d": 9_000_000}, {b"d": 5_000_000}])
+    spans = {name: figures[f"{name}_max_ms"] for name in ("post", "last_node", "last_above_post")}
+    assert spans == {"post": 2.0, "last_node": 8.0, "last_above_post": 6.0}
+    assert figures["first_to_last_max_ms"] == 7.0
+
+
+@pytest.mark.parametrize(
+    ("found", "stored_ns", "agrees"),
+    [(True, 20, True), (True, 21, False), (False, 10, True), (False, 9, False)],
+)
+def test_a_probe_contradicts_a_stopwatch_that_is_wrong(found: bool, stored_ns: int, agrees: bool) -> None:
+    """Asked from 10 to 20: what was found was stored by 20, what was not found was not stored before 10."""
+    assert Probe(b"d", 0, found, asked_ns=10, answered_ns=20).agrees(stored_ns) is agrees
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    """Nearest rank: of 200 values the 99th percentile is the 198th, of one value it is that value."""
+    values = [float(v) for v in range(200, 0, -1)]
+    assert [percentile(values, p) for p in (50, 99, 100)] == [100.0, 198.0, 200.0]
+    assert percentile([7.0], 50) == 7.0
+
+
+@pytest.mark.parametrize("name", ["a", "post-0001", "idle-099999"])
+def test_a_record_has_the_size_other_systems_were_measured_with(name: str) -> None:
+    """150 bytes as JSON of the three fields, whatever the name."""
+    raw = raw_of(name)
+    assert len(json.dumps({"id": name, "raw": raw, "signature": sign(raw)})) == RECORD_BYTES
+
+
+def cases(*rounds: float) -> list[Case]:
+    """Make one case whose rounds give these values; at most 2 is promised."""
+    values = iter(rounds)
+
+    def measure(step: Step) -> Figures:
+        step("measuring", 0.5)
+        return {"span_ms": next(values)}
+
+    return [Case("a case", measure, {"span_ms": 2.0})]
+
+
+def test_rounds_are_summed_up_by_their_median(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three rounds give three lines and a summary with median, lowest, and whether the promise held."""
+    run_cases("test", cases(9.0, 1.0, 2.0), rounds=3, as_json=True, strict=True)
+    *rounds, told = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [line["span_ms"] for line in rounds] == [9.0, 1.0, 2.0]
+    assert (told["median"]["span_ms"], told["lowest"]["span_ms"]) == (2.0, 1.0)
+    assert told["held"] == {"span_ms": True}
+
+
+def test_a_missed_promise_is_shown_and_fails_a_strict_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table says so; the exit code does only when asked to."""
+    run_cases("test", cases(2.01), rounds=1, as_json=False, strict=False)
+    assert "missed: <= 2" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="1"):
+        run_cases("test", cases(2.01), rounds=1, as_json=False, strict=True)
+    assert "missed: span_ms" in capsys.readouterr().err
