@@ -3,17 +3,21 @@
 import struct
 import time
 
+import msgspec
 import pytest
 import trio
 from structlog.testing import capture_logs
 
 from cluster.codec import FRAME_BYTES_MAX, encode
+from cluster.connector import HANDSHAKES_PER_ADDRESS_MAX
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
 from cluster.messages import (
     Bye,
     Fetch,
     IHave,
+    Member,
     Page,
+    Peers,
     Ping,
     Pong,
     Push,
@@ -310,3 +314,62 @@ async def test_a_taken_peer_port_is_an_error_that_names_it() -> None:
             pytest.RaisesExc(OSError, match=str(node.cluster.port)), flatten_subgroups=True
         ):
             await other.run()
+
+
+@pytest.mark.parametrize(
+    "address", ["garbage", "a..b:1", "x" * 70 + ":1", "", ":0", "[::1", "\x00:1", "h:99999"]
+)
+async def test_an_absurd_address_of_a_third_node_costs_nothing(address: str) -> None:
+    """A peer tells of somebody who lives nowhere: it is dialled in vain, the node lives on."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await peer.say(Peers([Member(b"\xff" * 16, address)]))
+        await until(lambda: any(p.error for p in node.peers() if p.state == "lost"), "it was dialled")
+        await peer.say(Push([wire(1)]))
+
+        await until(lambda: held(node) == {"id1"}, "the node serves on")
+
+
+async def test_what_was_acknowledged_is_handed_over_before_goodbye() -> None:
+    """A node that is told to stop sends what is queued first."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        for number in range(3000):
+            node.submit(f"r{number}", "x" * 500, None)
+        node.close()
+        got: set[str] = set()
+        while (message := await peer.hear()) is not None:
+            if isinstance(message, Push):
+                got |= {r.id for r in message.records}
+
+        assert len(got) == 3000
+
+
+async def test_a_record_with_fields_of_a_later_release_is_taken() -> None:
+    """What a later release adds to a record's four facts is ignored, not punished."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        record = wire(1)
+        facts = [record.id, record.raw, record.signature, record.time_stamp, "new"]
+        body = msgspec.msgpack.encode([[facts]])
+        await peer.stream.send_all(struct.pack(">IBB", len(body) + 2, 6, 1) + body)
+
+        await until(lambda: held(node) == {"id1"}, "it is taken")
+
+
+async def test_one_host_cannot_take_every_handshake() -> None:
+    """Connections that say nothing fill their own share; the count comes down when they go."""
+    async with running(config()) as node:
+        for _ in range(HANDSHAKES_PER_ADDRESS_MAX + 5):
+            await ScriptedPeer.connect(node)
+        await until(lambda: node.cluster.statistics().handshakes_refused_total == 5, "five were closed")
+        for peer in ScriptedPeer.connected:
+            await trio.aclose_forcefully(peer.stream)
+        good = await ScriptedPeer.connect(node)
+        await good.link(node)
+
+        await until(lambda: len(node.cluster.links) == 1, "room again")
