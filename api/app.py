@@ -41,7 +41,9 @@ async def _show_problem(problem: Problem) -> Response:
 
 async def _show_http(error: HTTPException) -> Response:
     """Word the framework's own refusals as ours."""
-    if isinstance(error, MethodNotAllowed):
+    if has_websocket_context():
+        problem = Problem("not-found", "there is no WebSocket at this path")
+    elif isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or []))
         problem = Problem("method", f"{request.method} is not taken here; use {allowed}", {"allow": allowed})
     elif isinstance(error, NotFound):

@@ -15,6 +15,9 @@ import click
 NODE_DEFAULT = "http://127.0.0.1:8080"
 TIMEOUT_S = 30.0
 
+COLUMN_GAP, LAST_COLUMN_MIN, OTHER_COLUMNS_MAX = 3, 12, 40
+"""Cells of a table: between columns, of the last one at least, of any other at most."""
+
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 
 _node = click.option(
@@ -199,21 +202,28 @@ def _as_json(asked: bool) -> bool:
 
 
 def _table(header: list[str], rows: list[list[str]], empty: str) -> None:
-    """Show rows on a terminal; cells are shown as they are, never as markup."""
+    """Show rows on a terminal; the last column takes what room the others leave."""
     if not rows:
         click.echo(empty)
         return
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    rows = [[_plain(cell) for cell in row] for row in rows]
+    others = [max(cell_len(r[i]) for r in [header, *rows]) for i in range(len(header) - 1)]
+    others = [min(width, OTHER_COLUMNS_MAX) for width in others]
+    last = max(console.width - sum(others) - COLUMN_GAP * len(header), LAST_COLUMN_MIN)
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in header:
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for name, width in zip(header, [*others, last], strict=True):
+        table.add_column(name, width=width, overflow="ellipsis", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(_plain(cell)) for cell in row))
-    Console().print(table)
+        table.add_row(*map(Text, row))
+    # A terminal too narrow for all columns wraps the lines; rich would drop columns without a word.
+    console.print(table, width=max(console.width, sum(others) + last + COLUMN_GAP * len(header)), crop=False)
 
 
 def _plain(text: str) -> str:
