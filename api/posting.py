@@ -25,6 +25,8 @@ def submit(node: Node, id: str | None, raw: str, signature: str | None) -> tuple
                 "id-conflict",
                 "another raw is stored under this id and stays until its life is over; use another id",
             )
+        case _:
+            pass
     verdict = submission.verdict
     if verdict is None:
         raise AssertionError(f"{submission.answer} came without a verdict")

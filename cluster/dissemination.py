@@ -22,8 +22,10 @@ EAGER_BYTES_MAX = 64 * 1024
 """Largest record that is pushed without being asked for. Gossipsub's measurements put the point where
 announcing first begins to win between 64 and 128 KiB."""
 
-ANNOUNCE_DELAY_S = 0.001
-"""How long announcements gather, so that a burst costs one IHAVE per neighbour instead of one a record."""
+ANNOUNCE_DELAY_S = 0.010
+"""How long announcements gather, so that a burst costs one IHAVE per neighbour instead of one a record, and
+so that they do not compete with payloads still on their way: with 10 nodes on 2 cores the last node has a
+record 1.1 ms sooner than with 1 ms. An origin's death costs 9 ms more (docs/decisions/0005)."""
 
 IHAVE_DIGESTS_MAX = 16_384
 """Digests in one IHAVE: 512 KiB, half a frame."""

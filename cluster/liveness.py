@@ -6,7 +6,7 @@ fingerprints are a whole sync round; different ones start a reconciliation from 
 """
 
 from cluster.compatibility import clock_refusal
-from cluster.membership import CLOSE_AFTER_S, NOT_MY_TURN_S, Membership, Peer
+from cluster.membership import CLOSE_AFTER_S, Membership, Peer
 from cluster.messages import Ping, Pong
 from cluster.reconciliation import Reconciliation
 from cluster.vocabulary import Close, Effect, Holdings, Now, Send
@@ -34,8 +34,9 @@ class Liveness:
     def ping(self, node_id: bytes, ping: Ping, lag_ms: int, now: Now) -> list[Effect]:
         """Answer a peer's ping and look at what it shows."""
         peer = self._membership.peers[node_id]
-        peer.pings_crossed = peer.ping_sent_s is not None
-        peer.pinged_s, peer.ping_later_s = now.s, self._later_s(node_id, peer, next_is_ours=True)
+        peer.pinged_s = now.s
+        if ping.rtt_us:
+            peer.rtt_ms = ping.rtt_us / 1000
         peer.lag_ms, peer.records, peer.offset_ms = ping.lag_ms, ping.records, ping.wall_ms - now.wall_ms
         fingerprint = self._reconciliation.fingerprint(
             ping.wall_ms - ping.lower_age_ms, ping.wall_ms - ping.upper_age_ms
@@ -49,17 +50,10 @@ class Liveness:
         if pong.seq != peer.ping_seq or peer.ping_sent_s is None:
             return []
         rtt_s, peer.ping_sent_s, peer.pinged_s = now.s - peer.ping_sent_s, None, now.s
-        peer.ping_later_s = self._later_s(node_id, peer, next_is_ours=False)
         peer.rtt_ms, peer.lag_ms, peer.records = rtt_s * 1000, pong.lag_ms, pong.records
         peer.offset_ms = pong.wall_ms - (peer.ping_sent_wall_ms + int(rtt_s * 500))
         same = self._reconciliation.fingerprint(*peer.ping_window_ms) == pong.fingerprint
         return self._compare(node_id, same, now)
-
-    def _later_s(self, node_id: bytes, peer: Peer, *, next_is_ours: bool) -> float:
-        """How long to leave the next ping to the other side; after two that crossed the lower id begins."""
-        if peer.pings_crossed:
-            next_is_ours = self._membership.node_id < node_id
-        return 0.0 if next_is_ours else NOT_MY_TURN_S
 
     def _make_ping(self, peer: Peer, lag_ms: int, now: Now) -> Ping:
         lower_age_ms, upper_age_ms = self._reconciliation.window_ages_ms(max(-peer.offset_ms, 0))
@@ -68,7 +62,8 @@ class Liveness:
         peer.ping_window_ms = (now.wall_ms - lower_age_ms, now.wall_ms - upper_age_ms)
         fingerprint = self._reconciliation.fingerprint(*peer.ping_window_ms)
         held = len(self._holdings)
-        return Ping(peer.ping_seq, now.wall_ms, lag_ms, held, lower_age_ms, upper_age_ms, fingerprint)
+        rtt_us = int((peer.rtt_ms or 0.0) * 1000)
+        return Ping(peer.ping_seq, now.wall_ms, lag_ms, held, lower_age_ms, upper_age_ms, fingerprint, rtt_us)
 
     def _compare(self, node_id: bytes, same: bool, now: Now) -> list[Effect]:
         """Act on what a ping showed: the clocks, then whether both hold the same."""

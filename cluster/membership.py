@@ -21,9 +21,10 @@ from cluster.messages import Hello, Member, Peers
 from cluster.vocabulary import Effect, LinkUp, Now, Send
 
 PING_AFTER_S = 2.0
-NOT_MY_TURN_S = 0.5
-"""How much later the side pings whose turn it is not. A ping ends the silence for both sides, so an idle
-link carries one, not two; they take turns, the lower id first, so that both measure the round trip."""
+HIGHER_ID_PINGS_LATER_S = 0.5
+"""The lower id pings first; its ping ends the silence for both sides, so an idle link carries one, not two.
+It tells the round trip it measured. Taking turns would cost a bare TCP acknowledgement more each time: the
+side that asked last has left the kernel's interactive mode (measured: 147 bytes a second instead of 122)."""
 PING_BUSY_S = 5.0
 """A busy link is pinged too, this often: the ping also carries the fingerprint and the clock."""
 SUSPECT_AFTER_S = 4.0
@@ -49,7 +50,7 @@ class Peer:
         heard_s, pinged_s: when it was last heard of, and last exchanged a ping either way.
         ping_seq, ping_sent_s, ping_sent_wall_ms, ping_window_ms: of our last ping; `ping_sent_s` is None
             once it is answered.
-        rtt_ms: of the last answered ping, or None before the first.
+        rtt_ms: of the last answered ping, ours or theirs, or None before the first.
         offset_ms: the peer's wall clock minus ours.
         lag_ms, records: what it last told of itself.
         in_sync: whether the last ping's fingerprints agreed, or None before the first.
@@ -62,7 +63,6 @@ class Peer:
     heard_s: float
     pinged_s: float
     ping_later_s: float = 0.0
-    pings_crossed: bool = False
     ping_seq: int = 0
     ping_sent_s: float | None = None
     ping_sent_wall_ms: int = 0
@@ -139,7 +139,7 @@ class Membership:
             event.dialled,
             now.s,
             now.s,
-            ping_later_s=0.0 if self.node_id < peer else NOT_MY_TURN_S,
+            ping_later_s=0.0 if self.node_id < peer else HIGHER_ID_PINGS_LATER_S,
             records=hello.records,
             offset_ms=hello.wall_ms - now.wall_ms,
         )

@@ -86,6 +86,7 @@ class Ping(msgspec.Struct, frozen=True, array_like=True):
         lower_ms, upper_ms: bounds of the window, Unix milliseconds, told as ages before `wall_ms`
             to keep an idle link's ping small.
         fingerprint: of the sender's records in the window.
+        rtt_us: the round trip it measured last, in microseconds; 0 before the first.
     """
 
     seq: Count
@@ -95,6 +96,7 @@ class Ping(msgspec.Struct, frozen=True, array_like=True):
     lower_age_ms: Count
     upper_age_ms: Count
     fingerprint: Fingerprint
+    rtt_us: Count = 0
 
 
 class Pong(msgspec.Struct, frozen=True, array_like=True):

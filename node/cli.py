@@ -125,17 +125,14 @@ def up(
     import trio
 
     from node.logs import configure
-    from node.serve import StartError, serve_node
+    from node.serve import StartError, first_message, serve_node
 
     configure(config.log_format, config.log_level)
     refusal = ""
     try:
         trio.run(partial(serve_node, config, parent_pipe=parent_pipe))
     except* StartError as errors:
-        leaf: BaseException = errors
-        while isinstance(leaf, BaseExceptionGroup):
-            leaf = leaf.exceptions[0]
-        refusal = str(leaf)
+        refusal = first_message(errors)
     if refusal:
         end(refusal, EXIT_REFUSED)
 

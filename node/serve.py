@@ -8,6 +8,7 @@ says goodbye. All of it under one deadline.
 import os
 import signal
 from functools import partial
+from typing import cast
 
 import structlog
 import trio
@@ -26,6 +27,14 @@ STOP_TIMEOUT_S = 4.5
 
 class StartError(Exception):
     """The node could not start; says what to change."""
+
+
+def first_message(error: BaseException) -> str:
+    """Return what the first exception in a group says; of an OSError only the words."""
+    leaf = error
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = cast("BaseExceptionGroup[BaseException]", leaf).exceptions[0]
+    return str(getattr(leaf, "strerror", None) or leaf)
 
 
 async def serve_node(config: Config, parent_pipe: int | None = None) -> None:
@@ -84,10 +93,7 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
     try:
         await nursery.start(node.run)
     except* OSError as errors:  # a group: it comes out of the node's own nursery
-        leaf: BaseException = errors
-        while isinstance(leaf, BaseExceptionGroup):
-            leaf = leaf.exceptions[0]
-        reason = leaf.strerror if isinstance(leaf, OSError) and leaf.strerror else str(leaf)
+        reason = first_message(errors)
     if reason:
         raise StartError(f"{reason}; choose another --peer")
     _log.info(

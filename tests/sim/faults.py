@@ -112,7 +112,7 @@ def draw(seed: int, options: Options) -> Plan:
         late=r.choice((0, 0, 1)) if count > 2 else 0,
         records=options.records or r.randint(10, 150),
         seconds=options.seconds or r.uniform(10, 40),
-        ttl_ms=r.choice((86_400_000, 86_400_000, 300_000, 60_000)) if spread_ms < 2_000 else 86_400_000,
+        ttl_ms=r.choice((86_400_000, 86_400_000, 60_000, 20_000)) if spread_ms < 2_000 else 86_400_000,
         delay_s=r.choice(((0.0002, 0.002), (0.001, 0.05), (0.001, 0.2))),
         multicast=r.random() < 0.7,
         beacon_loss=r.choice((0.0, 0.3)),
