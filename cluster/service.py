@@ -21,13 +21,13 @@ from cluster.config import ClusterConfig, ClusterStatistics
 from cluster.connector import Connector
 from cluster.desk import Desk
 from cluster.discovery import Discovery
-from cluster.dissemination import EAGER_BYTES_MAX
+from cluster.doorbell import Doorbell
 from cluster.engine import Engine
 from cluster.link import Link
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
 from cluster.transport import LinkError, listen, resolve
 from cluster.vocabulary import Effect, Input, Now
-from eventbus import BusClosed, EventBus, PeerDown, PeerUp, RecordStored, SubscriberLagged
+from eventbus import EventBus, PeerDown, PeerUp
 
 _log = structlog.get_logger("dayfly.cluster")
 
@@ -58,6 +58,7 @@ class ClusterService:
         self._feeding = False
         self._wake = trio.Event()
         self._link_over = trio.Event()
+        self._doorbell = Doorbell(bus, self.feed)
         self._nursery: trio.Nursery | None = None
         self._records_in_total = 0
         self._announcements_dropped_total = 0
@@ -74,6 +75,10 @@ class ClusterService:
     def refusals(self) -> dict[str, str]:
         """Addresses whose last handshake was refused, by them or by us, and why."""
         return dict(self._connector.refusals)
+
+    def ring(self) -> None:
+        """A client has posted a record here; see `Doorbell.ring`."""
+        self._doorbell.ring()
 
     def statistics(self) -> ClusterStatistics:
         """Read all counters."""
@@ -101,7 +106,7 @@ class ClusterService:
                 await nursery.start(self.discovery.run, self._beacon_heard)
             nursery.start_soon(self._timer)
             task_status.started()
-            await self._follow_bus()
+            await self._doorbell.follow()
             for link in self.links.values():
                 link.close("leaving", "the node is shutting down", drain=True)
             with trio.move_on_after(STOP_TIMEOUT_S):
@@ -110,25 +115,6 @@ class ClusterService:
                     await self._link_over.wait()
             nursery.cancel_scope.cancel()
         self.finished.set()
-
-    async def _follow_bus(self) -> None:
-        """Hand every record posted here to the engine, until the bus closes."""
-        while True:
-            with self._bus.subscribe(RecordStored) as subscription:
-                try:
-                    while True:
-                        events = await subscription.receive()
-                        self._posted([e for e in events if isinstance(e, RecordStored) and not e.source])
-                except SubscriberLagged:
-                    self.feed(v.Missed())
-                except BusClosed:
-                    return
-
-    def _posted(self, events: list[RecordStored]) -> None:
-        small = [e.record.digest for e in events if e.record.size_bytes <= EAGER_BYTES_MAX]
-        large = [e.record.digest for e in events if e.record.size_bytes > EAGER_BYTES_MAX]
-        if events:
-            self.feed(v.Stored(small, large))
 
     async def _timer(self) -> None:
         """Tick the engine at its deadline."""

@@ -29,7 +29,7 @@ FLOORS = {
 ROOF = ("node/__main__.py", "node/cli.py", "node/serve.py", "node/demo.py")
 """May import anything; imported only by each other. So is every `node/demo_*.py`."""
 
-DRIVERS = {"transport", "handshake", "link", "discovery", "connector", "service"}
+DRIVERS = {"transport", "handshake", "link", "discovery", "connector", "service", "doorbell"}
 """The files of cluster that may touch sockets, tasks and clocks; all others are pure."""
 
 PURE_API = {"errors", "parse", "cursor", "origin", "heads", "views"}
