@@ -28,7 +28,8 @@ class Doorbell:
     async def follow(self) -> None:
         """Follow the bus until it closes."""
         while True:
-            with self._bus.subscribe(RecordStored) as subscription:
+            # Records from peers do not wake this task: the engine has heard of them already.
+            with self._bus.subscribe(RecordStored, wants=_posted_here) as subscription:
                 self._subscription = subscription
                 try:
                     while True:
@@ -51,9 +52,14 @@ class Doorbell:
             self._posted(self._subscription.receive_nowait())
 
     def _posted(self, events: Sequence[Event]) -> None:
-        """Tell the engine of the records among `events` that clients posted here."""
-        records = [e.record for e in events if isinstance(e, RecordStored) and not e.source]
+        """Tell the engine of the records that were stored."""
+        records = [e.record for e in events if isinstance(e, RecordStored)]
         small = [r.digest for r in records if r.size_bytes <= EAGER_BYTES_MAX]
         large = [r.digest for r in records if r.size_bytes > EAGER_BYTES_MAX]
         if records:
             self._feed(Stored(small, large))
+
+
+def _posted_here(event: Event) -> bool:
+    """Whether a record came from a client of this node rather than from a peer."""
+    return isinstance(event, RecordStored) and not event.source

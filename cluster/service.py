@@ -56,7 +56,7 @@ class ClusterService:
         self.finished = trio.Event()
         self._inbox: deque[Input] = deque()
         self._feeding = False
-        self._wake = trio.Event()
+        self._sleep = trio.CancelScope()
         self._link_over = trio.Event()
         self._doorbell = Doorbell(bus, self.feed)
         self._nursery: trio.Nursery | None = None
@@ -117,14 +117,12 @@ class ClusterService:
         self.finished.set()
 
     async def _timer(self) -> None:
-        """Tick the engine at its deadline."""
+        """Tick the engine at its deadline; `feed` moves the deadline without waking this task."""
         while True:
-            self._wake = trio.Event()
-            wake_s = max(self.engine.deadline_s, trio.current_time())
-            with trio.move_on_at(wake_s) as scope:
-                await self._wake.wait()
-            if scope.cancelled_caught:
-                self.feed(v.Tick(max(self._clock().s - wake_s, 0.0)))
+            deadline_s = max(self.engine.deadline_s, trio.current_time())
+            with trio.CancelScope(deadline=deadline_s) as self._sleep:
+                await trio.sleep_forever()
+            self.feed(v.Tick(max(self._clock().s - self._sleep.deadline, 0.0)))
 
     # --- the engine -------------------------------------------------------------------------------------
 
@@ -140,7 +138,8 @@ class ClusterService:
                 for effect in self.engine.handle(self._inbox.popleft(), self._clock()):
                     self._carry_out(effect)
             if self.engine.deadline_s < before_s:
-                self._wake.set()
+                due_s = max(self.engine.deadline_s, trio.current_time())
+                self._sleep.deadline = min(self._sleep.deadline, due_s)
         finally:
             self._feeding = False
 

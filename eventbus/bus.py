@@ -6,6 +6,7 @@ subscriber whose queue is full is cut and told so. It then reads what it missed 
 """
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -28,9 +29,16 @@ class BusClosed(Exception):
 class Subscription:
     """One subscriber's end. Use as a context manager; leaving it ends the subscription."""
 
-    def __init__(self, bus: "EventBus", kinds: tuple[type[Event], ...], buffer_events: int) -> None:
+    def __init__(
+        self,
+        bus: "EventBus",
+        kinds: tuple[type[Event], ...],
+        wants: Callable[[Event], bool] | None,
+        buffer_events: int,
+    ) -> None:
         self._bus = bus
         self._kinds = kinds
+        self._wants = wants
         self._buffer: deque[Event] = deque()
         self._buffer_events = buffer_events
         self._bell = trio.Event()
@@ -60,7 +68,7 @@ class Subscription:
 
     def offer(self, event: Event) -> bool:
         """Take an event from the bus. Returns False when the buffer is full: the subscriber is cut."""
-        if isinstance(event, self._kinds):
+        if isinstance(event, self._kinds) and (self._wants is None or self._wants(event)):
             if len(self._buffer) >= self._buffer_events:
                 self._lagged = True
                 self._buffer.clear()
@@ -91,9 +99,20 @@ class EventBus:
         self.closed = False
         self.lagged_total = 0
 
-    def subscribe(self, *kinds: type[Event], buffer_events: int = BUFFER_EVENTS) -> Subscription:
-        """Start a subscription to events of `kinds`; what is published from now on is kept for it."""
-        subscription = Subscription(self, kinds, buffer_events)
+    def subscribe(
+        self,
+        *kinds: type[Event],
+        wants: Callable[[Event], bool] | None = None,
+        buffer_events: int = BUFFER_EVENTS,
+    ) -> Subscription:
+        """Start a subscription; what is published from now on is kept for it.
+
+        Args:
+            kinds: of events.
+            wants: asked for each event of these kinds; one it does not want does not wake the subscriber.
+            buffer_events: how many events it may be behind before it is cut.
+        """
+        subscription = Subscription(self, kinds, wants, buffer_events)
         self._subscriptions[subscription] = None
         return subscription
 

@@ -56,6 +56,21 @@ async def test_events_come_in_the_order_they_were_published() -> None:
         assert await received(other) == events
 
 
+async def test_a_subscriber_is_not_woken_by_what_it_does_not_want() -> None:
+    """Records from peers neither arrive nor take room where only those of clients are wanted."""
+    bus = EventBus()
+    wanted = RecordStored(3, RECORD, "")
+    with bus.subscribe(
+        RecordStored, wants=lambda e: isinstance(e, RecordStored) and not e.source, buffer_events=1
+    ) as subscription:
+        for seq in (1, 2):
+            bus.publish(RecordStored(seq, RECORD, "a peer"))
+        assert subscription.receive_nowait() == []
+        bus.publish(wanted)
+
+        assert await received(subscription) == [wanted]
+
+
 @pytest.mark.parametrize("kind", EVERY_KIND)
 async def test_a_subscriber_hears_only_the_kinds_it_asked_for(kind: type[Event]) -> None:
     """The others neither arrive nor take room in its buffer."""
