@@ -83,10 +83,10 @@ def make_blueprint(node: Node) -> Blueprint:
         """Show one record."""
         _check_id_encoding(id)
         record = node.get(id)
-        life_left_s = 0 if record is None else node.life_left_ms(record) // 1000
         if record is None:
             raise Problem("not-found", "no living record has this id")
-        headers = {"etag": f'"{record.digest.hex()}"', "cache-control": f"max-age={max(life_left_s, 0)}"}
+        life_left_s = max(node.life_left_ms(record) // 1000, 0)
+        headers = {"etag": f'"{record.digest.hex()}"', "cache-control": f"max-age={life_left_s}"}
         if request.if_none_match.contains_weak(record.digest.hex()):
             return Response(b"", 304, headers)  # without a body Quart would look for an asyncio loop
         return _json(record_view(node, record), headers=headers)

@@ -37,8 +37,6 @@ class Discovery:
         self._codec = codec
         self._senders: list[socket.socket] = []
         self.interfaces: list[str] = []
-        self.beacons_in_total = 0
-        self.stray_total = 0
 
     async def run(
         self,
@@ -75,10 +73,7 @@ class Discovery:
             except OSError:  # BlockingIOError: nothing is left to read
                 return
             beacon = self._codec.decode(datagram)
-            if beacon is None:
-                self.stray_total += 1
-            else:
-                self.beacons_in_total += 1
+            if beacon is not None:
                 heard(beacon, source[0])
 
     def _open_receiver(self) -> socket.socket | None:

@@ -61,7 +61,7 @@ class Dissemination:
             self.pushed_total += len(digests) * len(peers)
             effects.append(PushRecords(peers, digests))
         if large:
-            effects += [message for peer in peers for message in _ihave(peer, self._node_id, large)]
+            effects += [message for peer in peers for message in announce(peer, self._node_id, large)]
         return effects
 
     def received(self, event: Received, now: Now) -> None:
@@ -108,7 +108,7 @@ class Dissemination:
     def degraded(self, peer: bytes, digests: Sequence[bytes]) -> list[Effect]:
         """A peer's outbox was full: announce what it was not sent, so that loss becomes delay."""
         self.degraded_total += len(digests)
-        return list(_ihave(peer, b"", digests))
+        return announce(peer, b"", digests)
 
     def tick(self, peers: Sequence[bytes], now: Now) -> list[Effect]:
         """Announce what has gathered, if it is time."""
@@ -118,7 +118,7 @@ class Dissemination:
         effects: list[Effect] = []
         for (origin, source), digests in self._to_announce.items():
             for peer in self._neighbours(peers, {origin, source}):
-                effects += _ihave(peer, origin, digests)
+                effects += announce(peer, origin, digests)
         self._to_announce = {}
         return effects
 
@@ -133,7 +133,7 @@ class Dissemination:
         return ring + self._rng.sample(rest, RANDOM_NEIGHBOURS)
 
 
-def _ihave(peer: bytes, origin: bytes, digests: Sequence[bytes]) -> Iterable[Effect]:
-    for start in range(0, len(digests), IHAVE_DIGESTS_MAX):
-        part = digests[start : start + IHAVE_DIGESTS_MAX]
-        yield Send(peer, IHave(origin, b"".join(part)))
+def announce(peer: bytes, origin: bytes, digests: Sequence[bytes]) -> list[Effect]:
+    """Tell `peer` that we hold `digests`. `origin`: who pushes them eagerly; empty when nobody does."""
+    parts = (digests[i : i + IHAVE_DIGESTS_MAX] for i in range(0, len(digests), IHAVE_DIGESTS_MAX))
+    return [Send(peer, IHave(origin, b"".join(part))) for part in parts]

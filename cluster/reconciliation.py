@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from cluster.dissemination import IHAVE_DIGESTS_MAX
-from cluster.messages import Fetch, IHave, Reconcile, Reconciled
+from cluster.dissemination import announce
+from cluster.messages import Fetch, Reconcile, Reconciled
 from cluster.negentropy import Negentropy, NegentropyError, fingerprint
 from cluster.pull import Pull
 from cluster.vocabulary import Close, Effect, Holdings, Now, Received, Send
@@ -183,7 +183,7 @@ class Reconciliation:
         self.found_total += len(step.have) + len(need)
         if need and not self._pull.paused(now.s):
             self._pull.announced(peer, b"", need, now.s, at_once=True)
-        effects = _announce(peer, [key[8:] for key in step.have])
+        effects = announce(peer, b"", [key[8:] for key in step.have])
         if step.message is None:
             return effects + self._finish(now)
         session.held = step.message
@@ -275,8 +275,3 @@ class Reconciliation:
         history.next_s = now.s + history.retry_s
         history.retry_s = min(history.retry_s * 2, RETRY_S_MAX)
         return self._next(now)
-
-
-def _announce(peer: bytes, digests: Sequence[bytes]) -> list[Effect]:
-    parts = (digests[i : i + IHAVE_DIGESTS_MAX] for i in range(0, len(digests), IHAVE_DIGESTS_MAX))
-    return [Send(peer, IHave(b"", b"".join(part))) for part in parts]
