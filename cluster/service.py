@@ -21,7 +21,7 @@ from cluster.config import ClusterConfig, ClusterStatistics
 from cluster.connector import Connector
 from cluster.desk import Desk
 from cluster.discovery import Discovery
-from cluster.doorbell import Doorbell
+from cluster.doorbell import follow
 from cluster.engine import Engine
 from cluster.link import Link
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
@@ -58,7 +58,6 @@ class ClusterService:
         self._feeding = False
         self._sleep = trio.CancelScope()
         self._link_over = trio.Event()
-        self._doorbell = Doorbell(bus, self.feed)
         self._nursery: trio.Nursery | None = None
         self._records_in_total = 0
         self._announcements_dropped_total = 0
@@ -75,10 +74,6 @@ class ClusterService:
     def refusals(self) -> dict[str, str]:
         """Addresses whose last handshake was refused, by them or by us, and why."""
         return dict(self._connector.refusals)
-
-    def ring(self) -> None:
-        """A client has posted a record here; see `Doorbell.ring`."""
-        self._doorbell.ring()
 
     def statistics(self) -> ClusterStatistics:
         """Read all counters."""
@@ -106,7 +101,7 @@ class ClusterService:
                 await nursery.start(self.discovery.run, self._beacon_heard)
             nursery.start_soon(self._timer)
             task_status.started()
-            await self._doorbell.follow()
+            await follow(self._bus, self.feed)
             for link in self.links.values():
                 link.close("leaving", "the node is shutting down", drain=True)
             with trio.move_on_after(STOP_TIMEOUT_S):

@@ -4,6 +4,7 @@ A transport is two coroutines, `dial` and `listen`, that give trio streams; erro
 translated here, so that links know one: `LinkError`.
 """
 
+import os
 import socket as _socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -39,6 +40,21 @@ async def dial(address: str) -> trio.SocketStream:
     with translated():
         host, port = parse_address(address)
         return await trio.open_tcp_stream(host, port)
+
+
+def send_now(stream: trio.abc.Stream, data: bytes) -> int:
+    """Hand the kernel what it takes of `data` at once, without waiting.
+
+    Returns:
+        how many bytes it took: 0 when the buffer is full, the stream is gone (whoever waits to write will
+        learn why), or this kind of stream has no way to tell.
+    """
+    if not isinstance(stream, trio.SocketStream):
+        return 0
+    try:
+        return os.write(stream.socket.fileno(), data)
+    except OSError:
+        return 0
 
 
 async def listen(host: str, port: int) -> list[trio.SocketListener]:

@@ -58,10 +58,6 @@ class Subscription:
                 raise BusClosed
             self._bell = trio.Event()
             await self._bell.wait()
-        return self.receive_nowait()
-
-    def receive_nowait(self) -> list[Event]:
-        """Return what has happened since the last call, oldest first, maybe nothing."""
         events = list(self._buffer)
         self._buffer.clear()
         return events

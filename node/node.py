@@ -11,7 +11,7 @@ import trio
 from cluster import Admitted, ClusterConfig, ClusterService, EngineConfig, Items, Now, WireRecord
 from cluster.address import format_address
 from eventbus import EventBus, RecordExpired
-from node.admission import Admission, Answer, Submission
+from node.admission import Admission, Submission
 from node.config import Config
 from storage import StoreLimits, StoreStatistics, open_store
 from validator import Record, default_chain, key_bound
@@ -136,10 +136,7 @@ class Node:
 
     def submit(self, id: str | None, raw: str, signature: str | None) -> Submission:
         """Admit a client's record; see `Admission.submit`. When it returns, gossip is on its way."""
-        submission = self._admission.submit(id, raw, signature, self._clock().wall_ms)
-        if submission.answer is Answer.STORED:
-            self.cluster.ring()
-        return submission
+        return self._admission.submit(id, raw, signature, self._clock().wall_ms)
 
     def get(self, id: str) -> Record | None:
         """Return the living record of this id, or None."""

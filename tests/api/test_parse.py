@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import Problem
-from api.parse import JSON_DEPTH_MAX, parse_json, parse_limit, parse_text, too_deep
+from api.parse import JSON_BRACKETS_MAX, JSON_DEPTH_MAX, parse_json, parse_limit, parse_text, too_deep
 
 
 class Shape(msgspec.Struct):
@@ -72,6 +72,17 @@ def test_a_pile_of_brackets_costs_neither_stack_nor_time(body: bytes) -> None:
 def test_brackets_in_strings_and_beside_each_other_are_not_depth(body: bytes) -> None:
     """Only nesting counts; a raw may be full of brackets."""
     assert parse_json(body, Shape).raw == json.loads(body)["raw"]
+
+
+def test_a_raw_may_be_all_brackets_and_other_fields_may_not() -> None:
+    """The edge of what there is to look at, and brackets that only an escape hides."""
+    side_by_side = b"[]," * (JSON_BRACKETS_MAX - 3) + b"[]"
+    for raw in (b"[" * 1_000_000, rb"\u005b" * 1_000):
+        body = b'{"raw":"' + raw + b'","y":[' + side_by_side + b"]}"
+        assert parse_json(body, Shape).raw == json.loads(body)["raw"]
+    assert "all brackets" in refused(b'{"raw":"x","y":[' + b"[]," * JSON_BRACKETS_MAX + b"[]]}")
+    hidden = rb"\u005B" * 100 + b'","y":' + b"[" * JSON_DEPTH_MAX + b"]" * JSON_DEPTH_MAX
+    assert "16 levels" in refused(b'{"raw":"' + hidden + b"}")
 
 
 json_values = st.recursive(

@@ -1,0 +1,78 @@
+"""The writing side of a link over a real socket: at once when the kernel has room, else in order, nothing lost."""
+
+import socket
+from collections.abc import Generator
+
+import pytest
+import trio
+import trio.testing
+
+from cluster.codec import FrameReader
+from cluster.link import Connection, Link
+from cluster.messages import Hello, Message, Ping
+from cluster.transport import send_now
+from tests.cluster.test_outbox import Shelf
+
+HELLO = Hello(1, 1, [], bytes(16), 1, "dayfly", "n", 7946, "", "rules", 0, 1)
+COUNT = 20_000
+"""Pings of 60 bytes: more than any socket's buffer, less than the outbox."""
+
+
+@pytest.fixture
+def ends() -> Generator[tuple[socket.socket, socket.socket]]:
+    """Two ends of one connection with small buffers."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    with ours, theirs:
+        yield ours, theirs
+
+
+async def ignore(link: Link, messages: list[Message]) -> None:
+    """Take what comes."""
+
+
+async def test_what_the_kernel_does_not_take_at_once_follows_in_order(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """The first write goes out without the writer task; the rest waits for the reader and loses nothing."""
+    ours, theirs = ends
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    link = Link(Connection(stream), HELLO, HELLO, "a:1", dialled=True, desk=Shelf([]))
+    reader, heard = FrameReader(), list[int]()
+
+    def read(data: bytes) -> None:
+        heard.extend(m.seq for m in reader.feed(data) if isinstance(m, Ping))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, ignore)
+        await trio.testing.wait_all_tasks_blocked()
+        link.send(Ping(0, 0, 0, 0, 0, 0, bytes(16)))
+        theirs.setblocking(False)
+        read(theirs.recv(65_536))  # here already, though no task has run
+        assert heard == [0]
+        for seq in range(1, COUNT):
+            assert link.send(Ping(seq, 0, 0, 0, 0, 0, bytes(16)))
+        their_stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+        with trio.fail_after(10):
+            while len(heard) < COUNT:
+                read(await their_stream.receive_some(65_536))
+        link.close("done", "the test is over")
+    assert heard == list(range(COUNT))
+
+
+def test_a_stream_that_is_gone_or_cannot_tell_takes_nothing(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """No error here: whoever waits to write meets it."""
+    ours, theirs = ends
+
+    async def check() -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        theirs.close()
+        assert send_now(stream, b"x") == 0
+        await stream.aclose()
+        assert send_now(stream, b"x") == 0
+        one, _ = trio.testing.memory_stream_pair()
+        assert send_now(one, b"x") == 0
+
+    trio.run(check)
