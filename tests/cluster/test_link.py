@@ -1,4 +1,4 @@
-"""The writing side of a link over a real socket: at once when the kernel has room, else in order, nothing lost."""
+"""The writing side of a link over a real socket: at once where there is room, in order, nothing lost."""
 
 import socket
 from collections.abc import Generator
