@@ -33,6 +33,12 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def may_tell(address: str, listener: str) -> bool:
+    """Tell whether `address` means the same to whoever lives at `listener`: a loopback address does only to
+    a node on this machine."""
+    return not is_loopback(address) or is_loopback(listener)
+
+
 def is_loopback(address: str) -> bool:
     """Tell whether `ip:port` is reachable on its own machine only."""
     return address.startswith(("127.", "[::1]:"))

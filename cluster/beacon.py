@@ -12,6 +12,7 @@ it becomes a real authentication only when the cluster has a secret key.
 import struct
 from dataclasses import dataclass
 from hashlib import blake2b
+from random import Random
 
 from cluster.messages import NODE_ID_BYTES
 
@@ -55,3 +56,31 @@ class BeaconCodec:
 
     def _tag(self, body: bytes) -> bytes:
         return blake2b(body, digest_size=_TAG_BYTES, key=self._key).digest()
+
+
+BURST_S = (0.2, 0.8)
+SEARCHING_S = 5.0
+COMPLETE_S = 30.0
+"""A starting node is heard three times in its first second, a searching one every 5 s, a settled one
+every 30 s: Zyre's one beacon a second floods large networks (czmq 902)."""
+
+
+class BeaconSchedule:
+    """When to send a beacon. `next_s`: monotonic seconds; the first is due at once."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._burst = list(BURST_S)
+        self.next_s = 0.0
+
+    def due(self, now_s: float, *, complete: bool) -> bool:
+        """Whether to send one now; plans the next. `complete`: nobody is looked for."""
+        if now_s < self.next_s:
+            return False
+        wait_s = COMPLETE_S if complete else SEARCHING_S
+        self.next_s = now_s + (self._burst.pop(0) if self._burst else wait_s * self._rng.uniform(0.8, 1.2))
+        return True
+
+    def hurry(self, now_s: float) -> None:
+        """Somebody was lost: the next one is due within `SEARCHING_S`."""
+        self.next_s = min(self.next_s, now_s + SEARCHING_S)

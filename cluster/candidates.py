@@ -7,13 +7,14 @@ flood of forged ones a new address must be heard twice to get into that table, w
 there will see to and a made-up one mostly not; and who was heard more often is dialled first.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from cachetools import FIFOCache, LRUCache
 
 from cluster.messages import Member
+from cluster.tokens import TokenBucket
 from cluster.vocabulary import Dial, DialFailed, Effect, Now, Resolve
 
 DIALS_IN_FLIGHT_MAX = 8
@@ -82,21 +83,8 @@ class _Seed:
     addresses: list[str] = field(default_factory=list[str])
 
 
-class _Tokens:
-    """A token bucket that holds one second's worth."""
-
-    def __init__(self, per_s: float) -> None:
-        self._per_s = self._left = per_s
-        self._at_s = 0.0
-
-    def take(self, now_s: float) -> bool:
-        """Take one token if there is one."""
-        self._left = min(self._left + (now_s - self._at_s) * self._per_s, self._per_s)
-        self._at_s = now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+Choice = Callable[[Sequence[Candidate]], list[Candidate]]
+"""A rule by which candidates are chosen, in the order in which to dial them."""
 
 
 class Candidates:
@@ -111,8 +99,8 @@ class Candidates:
         self._hints: dict[str, Candidate] = {}  # in the order they were last heard of
         self._own: LRUCache[str, bool] = LRUCache(CANDIDATES_MAX)
         self._heard_once: FIFOCache[str, bool] = FIFOCache(HEARD_ONCE_MAX)
-        self._dial_tokens = _Tokens(BEACON_DIALS_PER_S)
-        self._hint_tokens = _Tokens(NEW_HINTS_PER_S)
+        self._dial_tokens = TokenBucket(BEACON_DIALS_PER_S)
+        self._hint_tokens = TokenBucket(NEW_HINTS_PER_S)
 
     # --- questions --------------------------------------------------------------------------------------
 
@@ -125,6 +113,11 @@ class Candidates:
     def lost(self) -> list[Candidate]:
         """Seeds and members that should be linked and are not, for people to look at."""
         return [c for c in self._known.values() if self._is_unlinked(c)]
+
+    @property
+    def passive(self) -> list[Candidate]:
+        """Addresses of nodes we are not linked with and that were not found wanting."""
+        return [c for c in self._known.values() if not c.attempts and self._is_unlinked(c)]
 
     @property
     def seed_errors(self) -> dict[str, str]:
@@ -156,15 +149,17 @@ class Candidates:
                 candidate.next_s = now.s + self._head_start(peer) + self._rng.uniform(0.0, 0.1)
                 candidate.lost_s, candidate.error = now.s, reason
 
-    def told(self, members: Iterable[Member], now: Now) -> None:
-        """A peer told of others: dial those we are not linked with."""
+    def told(self, members: Iterable[Member], now: Now, *, hurry: bool = True) -> None:
+        """A peer told of others: dial those we are not linked with. `hurry`: those that failed, too."""
         for member in members:
             if member.node_id == self._node_id or member.node_id in self._linked:
                 continue
             next_s = now.s + self._head_start(member.node_id)
             known = self._known.get(member.address)
             if known is not None:
-                known.next_s = min(known.next_s, next_s)
+                if known.node_id not in self._linked:
+                    known.node_id = member.node_id
+                known.next_s = min(known.next_s, next_s) if hurry else known.next_s
             else:
                 candidate = self._promote(member.address)
                 candidate.node_id, candidate.next_s, candidate.lost_s = member.node_id, next_s, now.s
@@ -235,8 +230,12 @@ class Candidates:
 
     # --- what to do -------------------------------------------------------------------------------------
 
-    def tick(self, now: Now) -> list[Effect]:
-        """Look up seeds and dial candidates that are due; forget members lost for too long."""
+    def tick(self, now: Now, choose: Choice | None = None) -> list[Effect]:
+        """Look up seeds and dial candidates that are due; forget members lost for too long.
+
+        Args:
+            choose: picks those to dial among those that are due; None: all of them.
+        """
         effects: list[Effect] = []
         for name, seed in self._seeds.items():
             if seed.next_s <= now.s:
@@ -246,14 +245,22 @@ class Candidates:
             lost_s = candidate.lost_s
             if candidate.seed is None and lost_s is not None and now.s - lost_s > MEMBER_FORGET_S:
                 del self._known[address]
-        return effects + self._dials(now)
+        return effects + self._dials(now, choose)
 
-    def _dials(self, now: Now) -> list[Effect]:
+    def shrink(self, room: int, rng: Random) -> None:
+        """Keep at most `room` known addresses: some that are neither seeds nor linked are forgotten."""
+        spare = [a for a, c in self._known.items() if c.seed is None and self._is_unlinked(c)]
+        spare = [a for a in spare if not self._known[a].in_flight]
+        for address in rng.sample(spare, min(len(spare), max(len(self._known) - room, 0))):
+            del self._known[address]
+
+    def _dials(self, now: Now, choose: Choice | None) -> list[Effect]:
         """Choose whom to dial now: seeds and members first, then hints, those heard most often first."""
         flying = [c for c in self._all() if c.in_flight]
         busy = {c.node_id for c in flying if c.node_id is not None}
         due = [c for c in self._all() if not c.in_flight and c.next_s <= now.s and self._is_unlinked(c)]
         due.sort(key=lambda c: (c.beacon, -c.heard, c.next_s))
+        due = due if choose is None else choose(due)
         effects: list[Effect] = []
         for candidate in due:
             if len(flying) + len(effects) >= DIALS_IN_FLIGHT_MAX:

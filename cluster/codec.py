@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from cluster import messages as m
-from cluster.messages import DIGEST_BYTES, Message, WireRecord
+from cluster.messages import DIGEST_BYTES, NODE_ID_BYTES, Message, WireRecord
 from validator import Record
 
 FRAME_BYTES_MAX: Final = 1024 * 1024 + 4096
@@ -43,6 +43,11 @@ _TYPES: Final[dict[int, type[Message]]] = {
     11: m.Fetch,
     12: m.Page,
     13: m.Peers,
+    14: m.Prune,
+    15: m.Graft,
+    16: m.ForwardJoin,
+    17: m.Shuffle,
+    18: m.Shuffled,
 }
 _NUMBERS: Final = {kind: number for number, kind in _TYPES.items()}
 _DECODERS: Final = {number: msgspec.msgpack.Decoder(kind) for number, kind in _TYPES.items()}
@@ -113,14 +118,27 @@ def _decode(number: int, flags: int, body: memoryview) -> Message | None:
     # msgspec raises UnicodeDecodeError for bad UTF-8 and RecursionError for deep nesting.
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise FrameError(f"bad {_TYPES[number].__name__} frame: {type(error).__name__}") from error
-    if isinstance(message, m.IHave | m.Want) and len(message.digests) % DIGEST_BYTES:
-        raise FrameError(f"{len(message.digests)} bytes of {type(message).__name__} are not whole digests")
+    joined, part_bytes = b"", 1
+    match message:
+        case m.IHave(digests=joined) | m.Want(digests=joined):
+            part_bytes = DIGEST_BYTES
+        case m.Graft(origins=joined) | m.Shuffle(path=joined) | m.Shuffled(path=joined):
+            part_bytes = NODE_ID_BYTES
+        case _:
+            pass
+    if len(joined) % part_bytes:
+        raise FrameError(f"{len(joined)} bytes in {type(message).__name__} are no multiple of {part_bytes}")
     return message
 
 
 def split_digests(joined: bytes) -> list[bytes]:
     """Cut joined 32-byte digests apart, as `FrameReader` has let them pass."""
     return [joined[i : i + DIGEST_BYTES] for i in range(0, len(joined), DIGEST_BYTES)]
+
+
+def split_node_ids(joined: bytes) -> list[bytes]:
+    """Cut joined 16-byte node ids apart, as `FrameReader` has let them pass."""
+    return [joined[i : i + NODE_ID_BYTES] for i in range(0, len(joined), NODE_ID_BYTES)]
 
 
 def wire_record(record: Record) -> WireRecord:
@@ -143,6 +161,6 @@ def batches(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def encode_push(records: Sequence[Record]) -> bytes:
-    """Encode one batch of records as a `Push` frame."""
-    return encode(m.Push([wire_record(r) for r in records]))
+def encode_push(records: Sequence[Record], origin: bytes = b"") -> bytes:
+    """Encode one batch of records as a `Push` frame. `origin`: as in `Push`."""
+    return encode(m.Push([wire_record(r) for r in records], origin))

@@ -13,14 +13,12 @@ import trio
 from cachetools import LRUCache, TTLCache
 
 from cluster.address import format_address
-from cluster.compatibility import incompatible
 from cluster.desk import Desk
 from cluster.handshake import HANDSHAKE_TIMEOUT_S, Refused, shake_hands
 from cluster.link import Connection, Link
-from cluster.membership import Membership
 from cluster.messages import Hello
 from cluster.transport import LinkError, dial, remote_host
-from cluster.vocabulary import DialFailed, Now
+from cluster.vocabulary import DialFailed
 
 _log = structlog.get_logger("dayfly.cluster")
 
@@ -41,22 +39,22 @@ class Connector:
     """Bring links up.
 
     Args:
-        hello: makes what we say of ourselves, fresh for each handshake.
+        hello: makes what we say of ourselves to whoever is at a host, fresh for each handshake.
+        judge: says why the sender of the second hello is not welcome to us, who sent the first, as (code,
+            reason), or None; told whether we dialled.
         run_link: awaited with each link that comes up, until it is over.
     """
 
     def __init__(
         self,
-        membership: Membership,
         desk: Desk,
-        clock: Callable[[], Now],
-        hello: Callable[[], Hello],
+        hello: Callable[[str], Hello],
+        judge: Callable[[Hello, Hello, bool], tuple[str, str] | None],
         run_link: Callable[[Link], Awaitable[None]],
     ) -> None:
-        self._membership = membership
         self._desk = desk
-        self._clock = clock
         self._hello = hello
+        self._judge = judge
         self._run_link = run_link
         self._handshakes: Counter[str] = Counter()  # by remote host
         self.refused_total = 0
@@ -113,10 +111,16 @@ class Connector:
         self, stream: trio.SocketStream, address: str, *, dialled: bool
     ) -> Link | DialFailed:
         """Shake hands. `address`: what was dialled, or the remote host of an incoming connection."""
-        connection, ours = Connection(stream), self._hello()
+        host = address
+        if dialled:
+            try:
+                host = remote_host(stream)
+            except LinkError as error:
+                return DialFailed(address, str(error))
+        connection, ours = Connection(stream), self._hello(host)
         try:
             theirs = await shake_hands(
-                connection, ours, lambda theirs: self._judge(ours, theirs, dialled=dialled), dialled=dialled
+                connection, ours, lambda theirs: self._judge(ours, theirs, dialled), dialled=dialled
             )
         except Refused as refused:
             if not dialled and refused.theirs is not None:
@@ -127,12 +131,6 @@ class Connector:
         self.refusals.pop(address, None)
         return Link(connection, theirs, ours, address, dialled=dialled, desk=self._desk)
 
-    def _judge(self, ours: Hello, theirs: Hello, *, dialled: bool) -> tuple[str, str] | None:
-        """Say why the sender of `theirs` is not welcome, or None."""
-        now = self._clock()
-        refusal = incompatible(ours, theirs, now.wall_ms)
-        return refusal or self._membership.refusal(theirs, dialled=dialled, now=now)
-
     def _refused(self, address: str, refused: Refused) -> DialFailed:
         """Note why a link did not come up, for people and for the engine."""
         if refused.code == "self":
@@ -140,7 +138,7 @@ class Connector:
         if refused.code == "duplicate":
             node_id = None if refused.theirs is None else refused.theirs.node_id
             return DialFailed(address, refused.reason, node_id)
-        if refused.code == "failed":
+        if refused.code in ("failed", "full"):
             return DialFailed(address, refused.reason)
         self.refusals[address] = refused.reason
         if (address, refused.code) not in self._logged:

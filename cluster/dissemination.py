@@ -1,10 +1,13 @@
-"""How a new record reaches every node: the origin pushes it to all, receivers announce it to a few.
+"""How a new record reaches every node: pushed along a tree, and announced beside it.
 
 Up to 64 nodes all are linked with all, so one hop and one payload per node is the optimum, and the
 origin takes it. What remains is an origin that dies, or is cut off, half way. So each receiver tells
 four others which records it has (IHAVE): its two neighbours on the ring of node ids and two at random.
 Random ones alone leave 3 to 6 % uncovered in simulation; the ring is what makes it a guarantee, since
 a chain of neighbours leads from any node that has the record to any other that is alive.
+
+In a larger cluster a node is linked with few (cluster/hyparview.py), so what is new is passed on: pushed
+along the origin's tree and announced to the peers beside it (cluster/plumtree.py).
 
 Records over `EAGER_BYTES_MAX` are announced instead of pushed, by the origin too: above that size a
 second payload costs more than a round trip.
@@ -13,8 +16,10 @@ second payload costs more than a round trip.
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from cluster.codec import split_digests
-from cluster.messages import IHave, Want
+from cluster.codec import split_digests, split_node_ids
+from cluster.members import Members
+from cluster.messages import Graft, IHave, Prune, Want
+from cluster.plumtree import Trees
 from cluster.pull import Pull
 from cluster.vocabulary import Effect, Holdings, Now, PushRecords, Received, Send, Serve
 
@@ -27,6 +32,9 @@ ANNOUNCE_DELAY_S = 0.010
 so that they do not compete with payloads still on their way: with 10 nodes on 2 cores the last node has a
 record 1.1 ms sooner than with 1 ms. An origin's death costs 9 ms more (docs/decisions/0005)."""
 
+FACT_ANNOUNCE_DELAY_S = 1.0
+"""The same for member facts, which nobody waits for: one IHAVE a second then covers all of them."""
+
 IHAVE_DIGESTS_MAX = 16_384
 """Digests in one IHAVE: 512 KiB, half a frame."""
 
@@ -34,15 +42,22 @@ RANDOM_NEIGHBOURS = 2
 
 
 class Dissemination:
-    """Push what is posted here, announce what was pushed to us, serve what others want."""
+    """Push what is new, announce what was pushed to us, serve what others want."""
 
-    def __init__(self, node_id: bytes, holdings: Holdings, pull: Pull, rng: Random) -> None:
+    def __init__(
+        self, node_id: bytes, holdings: Holdings, members: Members, pull: Pull, trees: Trees, rng: Random
+    ) -> None:
         self._node_id = node_id
         self._holdings = holdings
+        self._members = members
         self._pull = pull
+        self._trees = trees
         self._rng = rng
         self._to_announce: dict[tuple[bytes, bytes], list[bytes]] = {}  # (origin, from whom): digests
         self._announce_s: float | None = None
+        self._facts: list[bytes] = []
+        self._facts_s: float | None = None
+        self.partial = False
         self.pushed_total = 0
         self.duplicate_total = 0
         self.degraded_total = 0
@@ -50,77 +65,178 @@ class Dissemination:
     @property
     def deadline_s(self) -> float | None:
         """When `tick` must be called next (monotonic seconds), or None."""
-        return self._announce_s
+        return min((t for t in (self._announce_s, self._facts_s) if t is not None), default=None)
+
+    # --- what is new ------------------------------------------------------------------------------------
 
     def stored(
-        self, digests: Sequence[bytes], large: Sequence[bytes], peers: Sequence[bytes]
+        self, digests: Sequence[bytes], large: Sequence[bytes], peers: Sequence[bytes], now: Now
     ) -> list[Effect]:
-        """Send records posted here to every peer: `digests` as payloads, `large` as announcements."""
-        effects: list[Effect] = []
-        if digests and peers:
-            self.pushed_total += len(digests) * len(peers)
-            effects.append(PushRecords(peers, digests))
+        """Send records accepted here to every peer: `digests` as payloads, `large` as announcements."""
+        effects = self._push(self._node_id, self._node_id, digests, peers, now) if digests else []
         if large:
-            effects += [message for peer in peers for message in announce(peer, self._node_id, large)]
+            origin = b"" if self.partial else self._node_id
+            effects += [message for peer in peers for message in announce(peer, origin, large)]
         return effects
 
-    def received(self, event: Received, now: Now) -> None:
-        """Take note of what a peer's records came to, and plan to announce what was new.
+    def published(self, fact: bytes, peers: Sequence[bytes], now: Now) -> list[Effect]:
+        """Send this node's member fact on its way: `fact` is its digest."""
+        return self._push(self._members.tree(fact), self._node_id, [fact], peers, now)
+
+    def received(self, event: Received, peers: Sequence[bytes], now: Now) -> list[Effect]:
+        """Take note of what a peer's records came to, pass on what is new, and plan to announce it.
 
         Pages of a catch-up are not announced: whoever is behind catches up by itself.
         """
         if event.stored:
             self._pull.stored()
+        effects: list[Effect] = []
+        onward: dict[bytes, list[bytes]] = {}
         for digest in event.stored:
-            origin = self._pull.arrived(digest, now.s)
-            if event.of_page or origin == b"":
-                continue
-            source = event.peer if origin is None else origin
-            self._to_announce.setdefault((source, event.peer), []).append(digest)
-            if self._announce_s is None:
-                self._announce_s = now.s + ANNOUNCE_DELAY_S
+            expected = self._pull.arrived(digest, now.s)
+            if not event.of_page:
+                tree = self._members.tree(digest)
+                if self.partial and tree and not event.origin:
+                    effects.append(Send(event.peer, Graft(tree)))  # the tree did not bring it: mend it
+                onward.setdefault(tree or event.origin or expected or b"", []).append(digest)
+        for origin, digests in onward.items():
+            effects += self._pass_on(origin, event.peer, digests, peers, now)
         for digest in event.known:
             self._pull.arrived(digest, now.s)
         self._pull.refused(event.ignored)
         if event.known and not event.of_page:
-            self.duplicate_total += len(event.known)
-            self._pull.came_twice()
+            effects += self._came_twice(event, now)
         if event.full:
             self._pull.pause(now.s)
+        return effects
+
+    def _pass_on(
+        self, origin: bytes, source: bytes, digests: list[bytes], peers: Sequence[bytes], now: Now
+    ) -> list[Effect]:
+        """Pass on what is new from a peer, or plan to announce it."""
+        if self.partial and origin:
+            effects = self._push(origin, source, digests, peers, now)
+            self._trees.first(origin, source)
+            return effects
+        if origin or self.partial:
+            self._plan(origin, source, digests, now)
+        return []
+
+    def _push(
+        self, origin: bytes, source: bytes, digests: Sequence[bytes], peers: Sequence[bytes], now: Now
+    ) -> list[Effect]:
+        """Push to the eager peers of the origin's tree and plan to announce to the lazy ones."""
+        fact = self._members.has(digests[0])
+        if self.partial and fact:
+            self._trees.plant(origin, source, peers)
+        eager, lazy = self._split(origin, source, peers)
+        if lazy or fact:
+            self._plan(origin, source, digests, now)
+        if not eager:
+            return []
+        self.pushed_total += len(digests) * len(eager)
+        return [PushRecords(eager, digests, origin)]
+
+    def _split(self, origin: bytes, source: bytes, peers: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+        others = [p for p in peers if p not in (origin, source)]
+        return self._trees.split(origin, others) if self.partial else (others, [])
+
+    def _came_twice(self, event: Received, now: Now) -> list[Effect]:
+        """Payloads were spent in vain: prune who pushed them, or ask later next time."""
+        self.duplicate_total += len(event.known)
+        if not (self.partial and event.origin):
+            self._pull.came_twice()
+        elif self._trees.again(event.origin, event.peer, now.s):
+            return [Send(event.peer, Prune(event.origin))]
+        return []
+
+    # --- what peers say ---------------------------------------------------------------------------------
 
     def ihave(self, peer: bytes, message: IHave, peers: Sequence[bytes], now: Now) -> None:
         """Note which of the announced records are missing here.
 
         They are wanted at once when nobody will push them: the origin is the announcer itself (a large
-        record), unknown (a reconciliation), or not linked with us.
+        record), unknown (a reconciliation), or, in the full mesh, not linked with us.
         """
         if self._pull.paused(now.s):
             return
-        missing = [d for d in split_digests(message.digests) if not self._holdings.has(d)]
+        digests, origin = split_digests(message.digests), message.origin
+        missing = [d for d in digests if not (self._holdings.has(d) or self._members.has(d))]
+        at_once = origin in (b"", peer) or (not self.partial and origin not in peers)
+        pusher = origin
+        if self.partial and origin:
+            self._trees.announced(origin, peer)
+            pusher = self._trees.parent(origin) or b""
+            self._pull.came_first(len(digests) - len(missing))
         if missing:
-            at_once = message.origin == peer or message.origin not in peers
-            self._pull.announced(peer, message.origin, missing, now.s, at_once=at_once)
+            self._pull.announced(peer, origin, missing, now.s, at_once=at_once, pusher=pusher)
 
     def want(self, peer: bytes, message: Want) -> list[Effect]:
         """Serve what a peer asks for; what has expired meanwhile is left out when it is looked up."""
         return [Serve(peer, split_digests(message.digests))]
+
+    def prune(self, peer: bytes, message: Prune, now: Now) -> None:
+        """A peer has a shorter way."""
+        if self.partial:
+            self._trees.pruned(message.origin, peer, now.s)
+
+    def graft(self, peer: bytes, message: Graft) -> None:
+        """A peer has lost its way, or found ours shorter."""
+        if self.partial:
+            for origin in split_node_ids(message.origins):
+                self._trees.grafted(origin, peer)
 
     def degraded(self, peer: bytes, digests: Sequence[bytes]) -> list[Effect]:
         """A peer's outbox was full: announce what it was not sent, so that loss becomes delay."""
         self.degraded_total += len(digests)
         return announce(peer, b"", digests)
 
+    def link_down(self, peer: bytes, now: Now) -> None:
+        """A link is gone: what it would have brought is due from others, now and later."""
+        self._pull.link_down(peer, now.s)
+        self._trees.link_down(peer)
+
+    # --- time -------------------------------------------------------------------------------------------
+
     def tick(self, peers: Sequence[bytes], now: Now) -> list[Effect]:
-        """Announce what has gathered, if it is time."""
-        if self._announce_s is None or now.s < self._announce_s:
-            return []
-        self._announce_s = None
-        effects: list[Effect] = []
-        for (origin, source), digests in self._to_announce.items():
-            for peer in self._neighbours(peers, {origin, source}):
-                effects += announce(peer, origin, digests)
-        self._to_announce = {}
+        """Announce what has gathered and ask for what is missing, if it is time."""
+        grafts = self._trees.orphans()
+        effects: list[Effect] = [Send(p, Graft(b"".join(origins))) for p, origins in grafts.items()]
+        if self._announce_s is not None and now.s >= self._announce_s:
+            self._announce_s = None
+            for (origin, source), digests in self._to_announce.items():
+                for peer in self._beside(origin, source, peers):
+                    effects += announce(peer, origin, digests)
+            self._to_announce = {}
+        if self._facts_s is not None and now.s >= self._facts_s:
+            self._facts_s = None
+            facts = [d for d in self._facts if self._members.has(d)]
+            for peer in self._neighbours(peers, set()) if facts else ():
+                effects += announce(peer, b"", facts)
+            self._facts = []
+        for ask in self._pull.tick(now.s):
+            effects.append(Send(ask.peer, Want(b"".join(ask.digests))))
+            if self.partial and ask.origins:
+                for origin in ask.origins:
+                    self._trees.grafted(origin, ask.peer)
+                effects.append(Send(ask.peer, Graft(b"".join(ask.origins))))
         return effects
+
+    def _plan(self, origin: bytes, source: bytes, digests: Iterable[bytes], now: Now) -> None:
+        """Put aside what is to be announced."""
+        for digest in digests:
+            if self._members.has(digest):
+                self._facts.append(digest)
+                self._facts_s = self._facts_s or now.s + FACT_ANNOUNCE_DELAY_S
+            else:
+                self._to_announce.setdefault((origin, source), []).append(digest)
+                self._announce_s = self._announce_s or now.s + ANNOUNCE_DELAY_S
+
+    def _beside(self, origin: bytes, source: bytes, peers: Sequence[bytes]) -> list[bytes]:
+        """Whom to tell of a record: the peers beside the tree, or all when no tree carries it."""
+        if not self.partial:
+            return self._neighbours(peers, {origin, source})
+        return self._split(origin, source, peers)[1] if origin else [p for p in peers if p != source]
 
     def _neighbours(self, peers: Iterable[bytes], but: set[bytes]) -> list[bytes]:
         """The two next on the ring of node ids, one to each side, and two at random, without `but`."""

@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from random import Random
 from typing import assert_never
 
+from cluster import messages as m
 from cluster import vocabulary as v
+from cluster.beacon import BeaconSchedule
 from cluster.dissemination import Dissemination
+from cluster.hyparview import Views
 from cluster.liveness import Liveness
+from cluster.members import Members
 from cluster.membership import STALL_S, Membership
-from cluster.messages import Fetch, IHave, Message, Peers, Ping, Pong, Reconcile, Reconciled, Want
+from cluster.messages import Hello, Message
+from cluster.plumtree import Trees
 from cluster.pull import Pull
 from cluster.reconciliation import Reconciliation
 from cluster.vocabulary import Effect, Holdings, Input, Now
-
-BEACON_BURST_S = (0.0, 0.2, 1.0)
-BEACON_S = 5.0
-BEACON_COMPLETE_S = 30.0
-"""A starting node is heard three times in its first second, a searching one every 5 s, a settled one
-every 30 s: Zyre's one beacon a second floods large networks (czmq 902)."""
 
 ALONE_GRACE_S = 2.0
 """How long a node that finds nobody to catch up with waits before it is ready: a beacon burst and a dial."""
@@ -33,11 +32,17 @@ ALONE_GRACE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """What the protocol needs to know. Times in seconds or milliseconds as the names say."""
+    """What the protocol needs to know. Times in seconds or milliseconds as the names say.
+
+    `mesh_max`: with more nodes than that each is linked with a few only; `mesh_back`: with fewer than
+    that each is linked with all again. Our choice: 64 sends cost an origin less than one more hop.
+    """
 
     ttl_ms: int
     sync_interval_s: float = 20.0
     seeds: tuple[str, ...] = ()
+    mesh_max: int = 64
+    mesh_back: int = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,15 @@ class Engine:
         self._pull = Pull()
         self.membership = Membership(node_id, config.seeds, rng)
         self._candidates = self.membership.candidates
-        self._dissemination = Dissemination(node_id, holdings, self._pull, rng)
+        self.members = Members(node_id)
+        self.views = Views(self.membership, self.members, rng, config.mesh_max, config.mesh_back)
+        self._trees = Trees()
+        self._dissemination = Dissemination(node_id, holdings, self.members, self._pull, self._trees, rng)
         self._reconciliation = Reconciliation(
             holdings, self._pull, rng, config.ttl_ms, config.sync_interval_s
         )
         self._liveness = Liveness(self.membership, self._reconciliation, holdings)
-        self._beacons = 0
-        self._beacon_s = 0.0
+        self._beacons = BeaconSchedule(rng)
         self._start_s: float | None = None
         self._membership_s: float | None = None  # cached: its sources change only where _plan is called
         self._lag_ms = 0
@@ -90,7 +97,7 @@ class Engine:
             self._pull.deadline_s,
             self._dissemination.deadline_s,
             self._reconciliation.deadline_s,
-            self._beacon_s,
+            self._beacons.next_s,
         )
         return min(t for t in times if t is not None)
 
@@ -126,26 +133,33 @@ class Engine:
             graft_ms=p.graft_s * 1000,
         )
 
+    def refusal(self, hello: Hello, *, dialled: bool, now: Now) -> tuple[str, str] | None:
+        """Say why a link with whoever sent `hello` is not wanted, as (code, reason), or None if it is.
+
+        Whether cluster, rules, versions and clocks fit is asked elsewhere (cluster/compatibility.py).
+        """
+        return self.membership.refusal(hello, dialled=dialled, now=now) or self.views.refusal(hello)
+
     # --- the door ---------------------------------------------------------------------------------------
 
     def handle(self, event: Input, now: Now) -> list[Effect]:
         """Take one input and return what is to be done about it, in order."""
         if self._start_s is None:
-            self._start_s = self._beacon_s = now.s
+            self._start_s = now.s
         effects = self._dispatch(event, now)
         for close in [e for e in effects if isinstance(e, v.Close)]:
             effects += self._link_down(v.LinkDown(close.peer, close.reason), now)
             self._plan(now)
-        effects += self._dissemination.tick(tuple(self.membership.peers), now)
-        effects += self._pull.tick(now.s)
-        return effects
+        return effects + self._dissemination.tick(tuple(self.membership.peers), now)
 
     def _dispatch(self, event: Input, now: Now) -> list[Effect]:
         match event:
             case v.Received():
                 return self._received(event, now)
             case v.Stored():
-                return self._dissemination.stored(event.digests, event.large, tuple(self.membership.peers))
+                return self._dissemination.stored(
+                    event.digests, event.large, tuple(self.membership.peers), now
+                )
             case v.Heard():
                 return self._heard(event.peer, event.message, now)
             case v.Degraded():
@@ -158,6 +172,8 @@ class Engine:
                 effects = self._link_up(event, now)
             case v.LinkDown():
                 effects = self._link_down(event, now)
+            case v.Leaving():
+                return self._publish(now, leaving=True)
             case v.BeaconHeard():
                 return self._beacon_heard(event, now)
             case v.Resolved():
@@ -178,7 +194,10 @@ class Engine:
 
     def _link_up(self, event: v.LinkUp, now: Now) -> list[Effect]:
         peer = event.hello.node_id
-        effects = self.membership.link_up(event, now)
+        self.membership.link_up(event, now)
+        self.members.met(event.ours, event.hello.seen)
+        self._trees.link_up(peer)
+        effects = self.views.link_up(event, now)
         ours, theirs = event.ours.records, event.hello.records
         if (ours, self.node_id) < (theirs, peer) and theirs:
             effects += self._reconciliation.join(peer, theirs, now)
@@ -189,14 +208,19 @@ class Engine:
         if event.peer not in self.membership.peers:
             return []
         self.membership.link_down(event.peer, event.reason, now)
-        self._beacon_s = min(self._beacon_s, now.s + BEACON_S)
-        self._pull.link_down(event.peer, now.s)
+        self._beacons.hurry(now.s)
+        self.views.link_down(now)
+        self._dissemination.link_down(event.peer, now)
         return self._reconciliation.link_down(event.peer, now)
 
     def _beacon_heard(self, event: v.BeaconHeard, now: Now) -> list[Effect]:
         """Cheap on purpose: anybody can send beacons by the thousand."""
         due_s = self._candidates.beacon(event.node_id, event.address, now)
-        if due_s is not None and (self._membership_s is None or due_s < self._membership_s):
+        if (
+            due_s is not None
+            and not self.views.partial
+            and (self._membership_s is None or due_s < self._membership_s)
+        ):
             self._membership_s = due_s
         return []
 
@@ -204,9 +228,9 @@ class Engine:
         if event.peer not in self.membership.peers:
             return []
         self.membership.heard(event.peer, now)
-        self._dissemination.received(event, now)
+        effects = self._dissemination.received(event, tuple(self.membership.peers), now)
         self._reconciliation.alive(event.peer, now)
-        effects = self._reconciliation.page(event, now) + self._reconciliation.resume()
+        effects += self._reconciliation.page(event, now) + self._reconciliation.resume()
         if event.rejected:
             reason = self.membership.rejected(event.peer, event.rejected, now)
             if reason is not None:
@@ -221,29 +245,42 @@ class Engine:
             case None:
                 self._reconciliation.alive(peer, now)
                 return []
-            case IHave():
+            case m.IHave():
                 self._dissemination.ihave(peer, message, tuple(self.membership.peers), now)
                 return []
-            case Want():
+            case m.Want():
                 return self._dissemination.want(peer, message)
-            case Ping():
-                return self._liveness.ping(peer, message, self._lag_ms, now)
-            case Pong():
-                return self._liveness.pong(peer, message, now)
-            case Reconcile():
-                return self._reconciliation.reconcile(peer, message)
-            case Reconciled():
-                return self._reconciliation.reconciled(peer, message, now)
-            case Fetch():
-                return [v.ServePage(peer, message.after)]
-            case Peers():
-                self._candidates.told(message.members, now)
-                self._plan(now)
+            case m.Prune():
+                self._dissemination.prune(peer, message, now)
                 return []
+            case m.Graft():
+                self._dissemination.graft(peer, message)
+                return []
+            case m.Ping():
+                return self._liveness.ping(peer, message, self._lag_ms, now)
+            case m.Pong():
+                return self._liveness.pong(peer, message, now)
+            case m.Reconcile():
+                return self._reconciliation.reconcile(peer, message)
+            case m.Reconciled():
+                return self._reconciliation.reconciled(peer, message, now)
+            case m.Fetch():
+                return [v.ServePage(peer, message.after)]
+            case m.Peers():
+                self._candidates.told(message.members, now)
+                effects = list[Effect]()
+            case m.ForwardJoin():
+                effects = self.views.forward_join(peer, message, now)
+            case m.Shuffle():
+                effects = self.views.shuffle(peer, message, now)
+            case m.Shuffled():
+                effects = self.views.shuffled(message, now)
             case _:
                 return [
                     v.Close(peer, "protocol", f"{type(message).__name__} has no place on a link that is up")
                 ]
+        self._plan(now)
+        return effects
 
     # --- time -------------------------------------------------------------------------------------------
 
@@ -252,19 +289,26 @@ class Engine:
             self.membership.forgive(late_s, now)
         self._lag_ms = max(int(late_s * 1000), self._lag_ms * 3 // 4)
         effects = self._liveness.tick(self._lag_ms, now)
-        effects += self._candidates.tick(now)
+        effects += self.views.tick(now)
+        if self.views.publishes and self.members.due(now.s):
+            effects += self._publish(now)
         effects += self._reconciliation.tick(tuple(self.membership.peers), now)
-        if now.s >= self._beacon_s:
+        if self._beacons.due(now.s, complete=self.views.complete):
             effects.append(v.Announce())
-            self._beacons += 1
-            if self._beacons < len(BEACON_BURST_S):
-                wait_s = BEACON_BURST_S[self._beacons] - BEACON_BURST_S[self._beacons - 1]
-            else:
-                wait_s = BEACON_COMPLETE_S if self.membership.complete else BEACON_S
-                wait_s *= self._rng.uniform(0.8, 1.2)
-            self._beacon_s = now.s + wait_s
         self._plan(now)
         return effects
 
+    def _publish(self, now: Now, *, leaving: bool = False) -> list[Effect]:
+        """Tell every node of this one, where there is a member list."""
+        if not (self.views.publishes and self.members.own_address):
+            return []
+        digest = self.members.publish(now, self._rng.uniform(0.9, 1.1), leaving=leaving)
+        return self._dissemination.published(digest, tuple(self.membership.peers), now)
+
     def _plan(self, now: Now) -> None:
-        self._membership_s = self.membership.deadline_s
+        """Keep what depends on the links in step with them."""
+        times = [t for t in (self.membership.deadline_s, self.views.deadline_s) if t is not None]
+        self._membership_s = min(times, default=None)
+        if self._dissemination.partial != self.views.partial:
+            self._dissemination.partial = self.views.partial
+            self._trees.clear()

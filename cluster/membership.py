@@ -15,10 +15,9 @@ from random import Random
 
 from cachetools import TTLCache
 
-from cluster.address import is_loopback
 from cluster.candidates import Candidates
-from cluster.messages import Hello, Member, Peers
-from cluster.vocabulary import Effect, LinkUp, Now, Send
+from cluster.messages import Hello
+from cluster.vocabulary import LinkUp, Now
 
 PING_AFTER_S = 2.0
 HIGHER_ID_PINGS_LATER_S = 0.5
@@ -46,7 +45,8 @@ class Peer:
     """A link that is up, as the engine sees it. Times are monotonic seconds.
 
     Attributes:
-        hello, address, dialled: as in `LinkUp`. ping_later_s: how long to leave pinging to the other side.
+        hello, address, dialled: as in `LinkUp`. up_s: since when it is up.
+        ping_later_s: how long to leave pinging to the other side.
         heard_s, pinged_s: when it was last heard of, and last exchanged a ping either way.
         ping_seq, ping_sent_s, ping_sent_wall_ms, ping_window_ms: of our last ping; `ping_sent_s` is None
             once it is answered.
@@ -60,6 +60,7 @@ class Peer:
     hello: Hello
     address: str
     dialled: bool
+    up_s: float
     heard_s: float
     pinged_s: float
     ping_later_s: float = 0.0
@@ -124,19 +125,17 @@ class Membership:
 
     @property
     def deadline_s(self) -> float | None:
-        """When liveness or candidates must be looked at next (monotonic seconds), or None."""
-        times = [min(p.ping_due_s, p.heard_s + CLOSE_AFTER_S) for p in self.peers.values()]
-        candidates_s = self.candidates.deadline_s
-        return min(times + ([] if candidates_s is None else [candidates_s]), default=None)
+        """When liveness must be looked at next (monotonic seconds), or None."""
+        return min((min(p.ping_due_s, p.heard_s + CLOSE_AFTER_S) for p in self.peers.values()), default=None)
 
-    def link_up(self, event: LinkUp, now: Now) -> list[Effect]:
-        """A link is up: tell the newcomer whom we know and them of it, so that one link leads to all."""
+    def link_up(self, event: LinkUp, now: Now) -> None:
+        """A link is up."""
         hello, peer = event.hello, event.hello.node_id
-        others = {i: p for i, p in self.peers.items() if i != peer}
         self.peers[peer] = Peer(
             hello,
             event.address,
             event.dialled,
+            now.s,
             now.s,
             now.s,
             ping_later_s=0.0 if self.node_id < peer else HIGHER_ID_PINGS_LATER_S,
@@ -144,12 +143,6 @@ class Membership:
             offset_ms=hello.wall_ms - now.wall_ms,
         )
         self.candidates.link_up(peer, event.address)
-        if not others:
-            return []
-        known = [Member(i, p.address) for i, p in others.items() if _may_tell(p.address, event.address)]
-        told = [i for i, p in others.items() if _may_tell(event.address, p.address)]
-        newcomer = Peers([Member(peer, event.address)])
-        return [*([Send(peer, Peers(known))] if known else []), *(Send(i, newcomer) for i in told)]
 
     def link_down(self, peer: bytes, reason: str, now: Now) -> None:
         """A link is gone: its address becomes a candidate again."""
@@ -178,9 +171,3 @@ class Membership:
         """This node stood still for `stall_s`: what peers sent meanwhile is not read yet."""
         for peer in self.peers.values():
             peer.heard_s = min(peer.heard_s + stall_s, now.s)
-
-
-def _may_tell(address: str, listener: str) -> bool:
-    """Whether `address` means the same to whoever lives at `listener`: a loopback address does only to a
-    node on this machine."""
-    return not is_loopback(address) or is_loopback(listener)

@@ -20,7 +20,9 @@ Text = Annotated[str, Meta(max_length=256)]
 NodeId = Annotated[bytes, Meta(min_length=NODE_ID_BYTES, max_length=NODE_ID_BYTES)]
 WallMs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Origin = Annotated[bytes, Meta(max_length=NODE_ID_BYTES)]
 Key = Annotated[bytes, Meta(max_length=40)]
+Hops = Annotated[int, Meta(ge=0, le=16)]
 Fingerprint = Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
@@ -48,6 +50,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
         rules: the sender's validator chain and record life; other ones are refused.
         records: how many records the sender holds.
         wall_ms: the sender's wall clock.
+        seen: the host at which the sender sees the receiver; empty when it cannot tell.
+        size: how many nodes the sender knows of, itself included.
+        links: how many links the sender has; a node without any is welcome even where it is full.
     """
 
     protocol_min: int
@@ -62,6 +67,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     rules: Text
     records: Count
     wall_ms: WallMs
+    seen: Text = ""
+    size: Count = 1
+    links: Count = 0
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True):
@@ -110,9 +118,14 @@ class Pong(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Push(msgspec.Struct, frozen=True, array_like=True):
-    """Records: sent eagerly by the node that accepted them, or because they were wanted."""
+    """Records: sent eagerly, or because they were wanted.
+
+    Attributes:
+        origin: node id of the node that accepted them, whose tree they travel on; empty when wanted.
+    """
 
     records: list[WireRecord]
+    origin: Origin = b""
 
 
 class IHave(msgspec.Struct, frozen=True, array_like=True):
@@ -123,14 +136,26 @@ class IHave(msgspec.Struct, frozen=True, array_like=True):
         digests: 32 bytes each, joined.
     """
 
-    origin: Annotated[bytes, Meta(max_length=NODE_ID_BYTES)]
+    origin: Origin
     digests: bytes
 
 
 class Want(msgspec.Struct, frozen=True, array_like=True):
-    """Send me these records (GRAFT in PlumTree's words). `digests`: 32 bytes each, joined."""
+    """Send me these records. `digests`: 32 bytes each, joined."""
 
     digests: bytes
+
+
+class Prune(msgspec.Struct, frozen=True, array_like=True):
+    """What this node accepts reaches me by another way: announce it to me, do not push it (PlumTree)."""
+
+    origin: NodeId
+
+
+class Graft(msgspec.Struct, frozen=True, array_like=True):
+    """Push to me what these nodes accept (PlumTree). `origins`: 16 bytes each, joined."""
+
+    origins: bytes
 
 
 class Reconcile(msgspec.Struct, frozen=True, array_like=True):
@@ -170,12 +195,60 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     address: Text
 
 
+Members = Annotated[list[Member], Meta(max_length=1024)]
+
+
 class Peers(msgspec.Struct, frozen=True, array_like=True):
     """Nodes the sender has links to, so that a newcomer finds all from one."""
 
-    members: Annotated[list[Member], Meta(max_length=1024)]
+    members: Members
+
+
+class ForwardJoin(msgspec.Struct, frozen=True, array_like=True):
+    """A newcomer walks the overlay (HyParView): pass it on; where the walk ends it gets a link."""
+
+    member: Member
+    hops: Hops
+
+
+class Shuffle(msgspec.Struct, frozen=True, array_like=True):
+    """Members walk the overlay to be swapped for others (HyParView).
+
+    Attributes:
+        members: whom the node that shuffles knows, itself first.
+        path: node ids the walk came by, joined, the one that shuffles first.
+        hops: how much further it goes.
+    """
+
+    members: Members
+    path: bytes
+    hops: Hops
+
+
+class Shuffled(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to `Shuffle`, going back along its `path`: what is left of it, nearest last."""
+
+    members: Members
+    path: bytes
 
 
 Message = (
-    Hello | Ready | Bye | Ping | Pong | Push | IHave | Want | Reconcile | Reconciled | Fetch | Page | Peers
+    Hello
+    | Ready
+    | Bye
+    | Ping
+    | Pong
+    | Push
+    | IHave
+    | Want
+    | Reconcile
+    | Reconciled
+    | Fetch
+    | Page
+    | Peers
+    | Prune
+    | Graft
+    | ForwardJoin
+    | Shuffle
+    | Shuffled
 )

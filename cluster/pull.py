@@ -15,9 +15,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from cluster.messages import Want
-from cluster.vocabulary import Effect, Send
-
 MISSING_MAX = 65_536
 """Entries in the table, about 20 MB. What does not fit is found again by the next reconciliation."""
 
@@ -42,14 +39,28 @@ FULL_PAUSE_S = 20.0
 
 @dataclass(slots=True)
 class _Missing:
-    """One record that is not here: who would push it, who has it, who was asked, and what is next."""
+    """One record that is not here: whose it is, who would push it, who has it, who was asked, what is next.
+
+    `grafts`: a push was waited for, so whoever is asked shall push from now on.
+    """
 
     origin: bytes
+    pusher: bytes
+    grafts: bool
     heard_s: float
     due_s: float
     announcers: list[bytes] = field(default_factory=list[bytes])
     asked: bytes | None = None
     tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to ask of a peer. `origins`: whose records a push was waited for in vain (a set in order)."""
+
+    peer: bytes
+    digests: list[bytes] = field(default_factory=list[bytes])
+    origins: dict[bytes, None] = field(default_factory=dict[bytes, None])
 
 
 class Pull:
@@ -81,13 +92,21 @@ class Pull:
         return self._next_s if self._missing else None
 
     def announced(
-        self, peer: bytes, origin: bytes, digests: Iterable[bytes], now_s: float, *, at_once: bool
+        self,
+        peer: bytes,
+        origin: bytes,
+        digests: Iterable[bytes],
+        now_s: float,
+        *,
+        at_once: bool,
+        pusher: bytes = b"",
     ) -> None:
         """Note that `peer` holds `digests`, none of which is held here; `tick` then asks for them.
 
         Args:
-            origin: who pushes them eagerly; empty when nobody does.
+            origin: whose tree they travel on; empty when on none.
             at_once: nobody will send them by itself.
+            pusher: which peer should send them by itself; empty when that is not known.
         """
         due_s = now_s if at_once else now_s + self.graft_s
         for digest in digests:
@@ -96,7 +115,7 @@ class Pull:
                 if len(self._missing) >= MISSING_MAX:
                     self.overflow_total += 1
                     continue
-                entry = self._missing[digest] = _Missing(origin, now_s, due_s)
+                entry = self._missing[digest] = _Missing(origin, pusher, not at_once, now_s, due_s)
             elif entry.asked is None:
                 entry.due_s = min(entry.due_s, due_s)
             if peer not in entry.announcers:
@@ -119,6 +138,10 @@ class Pull:
             gap_s = now_s - entry.heard_s
             self._gap_s = max(gap_s, self._gap_s * GAP_FADE)
         return entry.origin
+
+    def came_first(self, count: int) -> None:
+        """So many payloads were here before they were announced: there is less to wait for."""
+        self._gap_s *= GAP_FADE ** min(count, 1_000)
 
     def stored(self) -> None:
         """A record was stored: there is room, ask as usual again."""
@@ -159,18 +182,18 @@ class Pull:
             if entry.asked == peer:
                 entry.asked = None
                 entry.due_s = now_s
-            elif entry.origin == peer and entry.asked is None:
+            elif entry.pusher == peer and entry.asked is None:
                 entry.due_s = now_s
             if not entry.announcers and entry.asked is None:
                 del self._missing[digest]
         self._wake(now_s)
 
-    def tick(self, now_s: float) -> list[Effect]:
-        """Ask for everything that is due, one `Want` per peer, and plan the next deadline."""
+    def tick(self, now_s: float) -> list[Ask]:
+        """Say what to ask of whom now, one entry per peer, and plan the next deadline."""
         if self._next_s is None or now_s < self._next_s:
             return []
         self._next_s, self._waiting = None, False
-        wanted: dict[bytes, list[bytes]] = {}
+        asks: dict[bytes, Ask] = {}
         dropped: list[bytes] = []
         for digest, entry in self._missing.items():
             if entry.due_s > now_s:
@@ -192,11 +215,14 @@ class Pull:
             entry.asked, entry.due_s = peer, now_s + ASK_TIMEOUT_S
             entry.tries += 1
             self._asked_of[peer] = self._asked_of.get(peer, 0) + 1
-            wanted.setdefault(peer, []).append(digest)
+            ask = asks.setdefault(peer, Ask(peer))
+            ask.digests.append(digest)
+            if entry.grafts:
+                ask.origins[entry.origin] = None
             self._wake(entry.due_s)
         self.refused(dropped)
-        self.asked_total += sum(map(len, wanted.values()))
-        return [Send(peer, Want(b"".join(digests))) for peer, digests in wanted.items()]
+        self.asked_total += sum(len(ask.digests) for ask in asks.values())
+        return list(asks.values())
 
     def _choose(self, entry: _Missing) -> bytes | None:
         """Pick whom to ask: the announcers in turn, skipping those with enough to do."""

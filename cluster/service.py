@@ -17,6 +17,7 @@ from cluster import vocabulary as v
 from cluster.address import format_address
 from cluster.beacon import Beacon, BeaconCodec
 from cluster.codec import FrameError, batches, encode_push
+from cluster.compatibility import incompatible
 from cluster.config import ClusterConfig, ClusterStatistics
 from cluster.connector import Connector
 from cluster.desk import Desk
@@ -24,6 +25,7 @@ from cluster.discovery import Discovery
 from cluster.doorbell import follow
 from cluster.engine import Engine
 from cluster.link import Link
+from cluster.members import MemberDesk
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
 from cluster.transport import LinkError, listen, resolve
 from cluster.vocabulary import Effect, Input, Now
@@ -45,11 +47,11 @@ class ClusterService:
         self, config: ClusterConfig, node_id: bytes, desk: Desk, bus: EventBus, clock: Callable[[], Now]
     ) -> None:
         self._config = config
-        self._desk = desk
         self._bus = bus
         self._clock = clock
         self._incarnation = clock().wall_ms
         self.engine = Engine(node_id, config.engine, desk, Random(node_id))
+        self._desk = MemberDesk(desk, self.engine.members, clock)
         self.links: dict[bytes, Link] = {}
         self.port = config.port
         self.http = ""  # this node's HTTP address, told to peers; known once it listens
@@ -61,7 +63,7 @@ class ClusterService:
         self._nursery: trio.Nursery | None = None
         self._records_in_total = 0
         self._announcements_dropped_total = 0
-        self._connector = Connector(self.engine.membership, desk, clock, self._hello, self._run_link)
+        self._connector = Connector(self._desk, self._hello, self._judge, self._run_link)
         group, group_port = config.group or ("", 0)
         self.discovery = Discovery(group, group_port, lan=config.lan, codec=BeaconCodec(config.cluster))
 
@@ -102,6 +104,7 @@ class ClusterService:
             nursery.start_soon(self._timer)
             task_status.started()
             await follow(self._bus, self.feed)
+            self.feed(v.Leaving())
             for link in self.links.values():
                 link.close("leaving", "the node is shutting down", drain=True)
             with trio.move_on_after(STOP_TIMEOUT_S):
@@ -177,7 +180,7 @@ class ClusterService:
     def _push(self, effect: v.PushRecords) -> None:
         """Encode each batch once and queue it for all; who has no room is told the digests instead."""
         for batch in batches(self._desk.lookup(effect.digests)):
-            frame = encode_push(batch)
+            frame = encode_push(batch, effect.origin)
             for peer in effect.peers:
                 link = self.links.get(peer)
                 if link is not None and not link.push(frame):
@@ -214,7 +217,7 @@ class ClusterService:
     async def _run_link(self, link: Link) -> None:
         """Bring a link up, run it, and take it down; its troubles end here."""
         # Asked here and not before: nothing can come between the answer and the link being up.
-        refusal = self.engine.membership.refusal(link.hello, dialled=link.dialled, now=self._clock())
+        refusal = self.engine.refusal(link.hello, dialled=link.dialled, now=self._clock())
         if refusal is not None:
             link.close(*refusal)
             await link.run(self._take)
@@ -279,10 +282,18 @@ class ClusterService:
                     of_page=isinstance(message, Page),
                     last=message.last if isinstance(message, Page) and done else None,
                     more=isinstance(message, Page) and message.more,
+                    origin=message.origin if isinstance(message, Push) else b"",
                 )
             )
 
-    def _hello(self) -> Hello:
+    def _judge(self, ours: Hello, theirs: Hello, dialled: bool) -> tuple[str, str] | None:
+        """Say why the sender of `theirs` is not welcome, as (code, reason), or None."""
+        now = self._clock()
+        refusal = incompatible(ours, theirs, now.wall_ms)
+        return refusal or self.engine.refusal(theirs, dialled=dialled, now=now)
+
+    def _hello(self, host: str) -> Hello:
+        """Say who we are to whoever is at `host`."""
         now = self._clock()
         return Hello(
             PROTOCOL_MIN,
@@ -297,4 +308,7 @@ class ClusterService:
             self._config.rules,
             len(self._desk),
             now.wall_ms,
+            host,
+            self.engine.views.size,
+            len(self.links),
         )

@@ -77,6 +77,7 @@ class Received:
         full: whether the store refused for want of room.
         of_page: whether they came in a `Page` of a catch-up rather than a `Push`.
         last, more: with the last of a page, where to go on and whether there is more; else None.
+        origin: who accepted them, if they were pushed; empty if they were wanted.
     """
 
     peer: bytes
@@ -88,6 +89,7 @@ class Received:
     of_page: bool = False
     last: bytes | None = None
     more: bool = False
+    origin: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,11 @@ class Stored:
 @dataclass(frozen=True, slots=True)
 class Missed:
     """The driver lost count of what was stored (a lagging subscription): let anti-entropy repair it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """This node is about to stop: the last input but the links' ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +166,7 @@ Input = (
     | Received
     | Stored
     | Missed
+    | Leaving
     | Degraded
     | BeaconHeard
     | Resolved
@@ -179,10 +187,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class PushRecords:
-    """Queue records for all these peers, encoded once. An outbox without room answers `Degraded`."""
+    """Queue records for all these peers, encoded once. An outbox without room answers `Degraded`.
+
+    `origin`: who accepted them.
+    """
 
     peers: Sequence[bytes]
     digests: Sequence[bytes]
+    origin: bytes
 
 
 @dataclass(frozen=True, slots=True)

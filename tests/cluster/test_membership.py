@@ -17,8 +17,8 @@ from cluster.candidates import (
     Candidates,
 )
 from cluster.membership import BAN_S, PEERS_MAX, Membership
-from cluster.messages import Hello, Member, Peers
-from cluster.vocabulary import Dial, DialFailed, Effect, LinkUp, Now, Resolve, Send
+from cluster.messages import Hello, Member
+from cluster.vocabulary import Dial, DialFailed, Effect, LinkUp, Now, Resolve
 
 ME = bytes([5]) * 16
 
@@ -38,10 +38,10 @@ def hello(node_id: bytes, incarnation: int = 1) -> Hello:
     return Hello(1, 1, [], node_id, incarnation, "c", "n", 1, "", "r", 0, 0)
 
 
-def up(membership: Membership, node_id: bytes, address: str, at_s: float = 0.0) -> list[Effect]:
+def up(membership: Membership, node_id: bytes, address: str, at_s: float = 0.0) -> None:
     """Bring a link up."""
     event = LinkUp(hello(node_id), hello(ME), address, dialled=True)
-    return membership.link_up(event, now(at_s))
+    membership.link_up(event, now(at_s))
 
 
 def candidates(*seeds: str, linked: set[bytes] | None = None) -> Candidates:
@@ -260,18 +260,3 @@ def test_links_are_bounded() -> None:
     )
     present = membership.refusal(hello(node(1)), dialled=False, now=now(1))
     assert present is None or present[0] == "duplicate"
-
-
-def test_a_newcomer_is_told_of_all_and_all_of_it_but_loopback_stays_on_its_machine() -> None:
-    """An address that means something else elsewhere is not passed on."""
-    membership = Membership(ME, (), Random(1))
-    assert up(membership, node(1), "127.0.0.1:1") == []
-    assert up(membership, node(2), "127.0.0.1:2") == [
-        Send(node(2), Peers([Member(node(1), "127.0.0.1:1")])),
-        Send(node(1), Peers([Member(node(2), "127.0.0.1:2")])),
-    ]
-
-    assert up(membership, node(3), "10.0.0.3:3") == [
-        Send(node(1), Peers([Member(node(3), "10.0.0.3:3")])),
-        Send(node(2), Peers([Member(node(3), "10.0.0.3:3")])),
-    ]

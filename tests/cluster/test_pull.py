@@ -1,7 +1,5 @@
 """Missing records are asked for once at a time, not too early, and from whoever has them."""
 
-from cluster.codec import split_digests
-from cluster.messages import Want
 from cluster.pull import (
     ASK_TIMEOUT_S,
     ASKED_MAX,
@@ -10,9 +8,9 @@ from cluster.pull import (
     GRAFT_S_MIN,
     MISSING_MAX,
     TRIES_MAX,
+    Ask,
     Pull,
 )
-from cluster.vocabulary import Effect, Send
 
 A, B, C = (bytes([i]) * 16 for i in (1, 2, 3))
 
@@ -22,14 +20,9 @@ def digest(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def wants(effects: list[Effect]) -> dict[bytes, list[bytes]]:
+def wants(asks: list[Ask]) -> dict[bytes, list[bytes]]:
     """Who is asked for what."""
-    asked: dict[bytes, list[bytes]] = {}
-    for effect in effects:
-        assert isinstance(effect, Send)
-        assert isinstance(effect.message, Want)
-        asked.setdefault(effect.peer, []).extend(split_digests(effect.message.digests))
-    return asked
+    return {ask.peer: ask.digests for ask in asks}
 
 
 def test_what_nobody_will_push_is_asked_for_at_once() -> None:
@@ -73,7 +66,7 @@ def test_an_unanswered_request_goes_to_the_next_announcer() -> None:
 def test_when_the_origin_dies_what_it_would_have_pushed_is_asked_for_at_once() -> None:
     """No graft timer for a push that will not come."""
     pull = Pull()
-    pull.announced(A, C, [digest(1)], 0.0, at_once=False)
+    pull.announced(A, C, [digest(1)], 0.0, at_once=False, pusher=C)
     pull.link_down(C, 0.001)
 
     assert {A: [digest(1)]} == wants(pull.tick(0.001))

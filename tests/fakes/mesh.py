@@ -17,6 +17,7 @@ from cluster.codec import FrameReader, batches, encode, encode_push, wire_record
 from cluster.compatibility import incompatible
 from cluster.dissemination import EAGER_BYTES_MAX
 from cluster.engine import Engine
+from cluster.members import MemberDesk
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Message, Page, Push
 from eventbus import EventBus
 from node.admission import Admission, Answer
@@ -49,6 +50,7 @@ class MeshNode:
         self.admission = Admission(self.store, default_chain(self.ttl_ms), EventBus())
         config = EngineConfig(self.ttl_ms, 20.0, self.seeds)
         self.engine = Engine(self.node_id, config, self, Random(self.node_id))
+        self.desk = MemberDesk(self, self.engine.members, self.now)
         self.tick_s = 0.0
 
     def now(self) -> Now:
@@ -121,11 +123,11 @@ class MeshNode:
             case v.Send():
                 self.mesh.transmit(self, effect.peer, encode(effect.message))
             case v.PushRecords():
-                for batch in batches(self.lookup(effect.digests)):
+                for batch in batches(self.desk.lookup(effect.digests)):
                     for peer in effect.peers:
-                        self.mesh.transmit(self, peer, encode_push(batch))
+                        self.mesh.transmit(self, peer, encode_push(batch, effect.origin))
             case v.Serve():
-                for batch in batches(self.lookup(effect.digests)):
+                for batch in batches(self.desk.lookup(effect.digests)):
                     self.mesh.transmit(self, effect.peer, encode_push(batch))
             case v.ServePage():
                 records, more = self.page(effect.after, 0)
@@ -150,7 +152,7 @@ class MeshNode:
             return
         if isinstance(message, Push | Page):
             self.payloads_in += len(message.records)
-            a = self.admit(message.records, peer.hex())
+            a = self.desk.admit(message.records, peer.hex())
             is_page = isinstance(message, Page)
             self.feed(
                 v.Received(
@@ -163,6 +165,7 @@ class MeshNode:
                     of_page=is_page,
                     last=message.last if isinstance(message, Page) else None,
                     more=isinstance(message, Page) and message.more,
+                    origin=message.origin if isinstance(message, Push) else b"",
                 )
             )
         else:
@@ -278,7 +281,7 @@ class Mesh:
                 (dialler, ours, theirs, True),
                 (target, theirs, ours, False),
             ):
-                refusal = incompatible(mine, other, node.now().wall_ms) or node.engine.membership.refusal(
+                refusal = incompatible(mine, other, node.now().wall_ms) or node.engine.refusal(
                     other, dialled=dialled, now=node.now()
                 )
                 if refusal is not None:
