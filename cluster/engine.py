@@ -288,10 +288,10 @@ class Engine:
         if late_s > STALL_S:
             self.membership.forgive(late_s, now)
         self._lag_ms = max(int(late_s * 1000), self._lag_ms * 3 // 4)
-        effects = self._liveness.tick(self._lag_ms, now)
+        due = self.views.publishes and self.members.due(now.s)
+        effects = self._publish(now) if due else []
+        effects += self._liveness.tick(self._lag_ms, now)
         effects += self.views.tick(now)
-        if self.views.publishes and self.members.due(now.s):
-            effects += self._publish(now)
         effects += self._reconciliation.tick(tuple(self.membership.peers), now)
         if self._beacons.due(now.s, complete=self.views.complete):
             effects.append(v.Announce())

@@ -48,10 +48,11 @@ PROBE_S = 10.0
 """How often a node with all the links it wants dials somebody who is not in the member list: a seed, a lost
 neighbour, a stranger's beacon. That is how parts of a cluster find each other again."""
 
-TRIM_MAX = 4
-"""Surplus links let go at one look: a full mesh thins out within seconds, and never in one blow."""
+TRIM_MIN = 4
+"""Surplus links let go at one look, or a quarter of them if that is more: a full mesh thins out within
+seconds, and not in one blow."""
 
-SETTLE_S = 5.0
+SETTLE_S = 1.0
 """How long a new link is not surplus: a newcomer must have time to find others."""
 
 SIZE_HINT_S = 60.0
@@ -243,7 +244,7 @@ class Views:
         active = self._active()
         surplus = len(active) - self.active_max - ACTIVE_SLACK
         old = [i for i, p in active.items() if now.s >= p.up_s + SETTLE_S]
-        gone = self._rng.sample(old, min(max(surplus, 0), TRIM_MAX, len(old)))
+        gone = self._rng.sample(old, min(max(surplus, 0), max(TRIM_MIN, surplus // 4), len(old)))
         return [Close(i, "surplus", "a partial view needs fewer links") for i in gone]
 
     def _start_shuffle(self) -> list[Effect]:
