@@ -33,6 +33,7 @@ class Config:
     cluster: str
     ttl_ms: int
     sync_interval_s: float
+    mesh_max: int
     lan: bool
     multicast: tuple[str, int] | None
     name: str
@@ -118,6 +119,13 @@ SETTINGS = (
         values.sync_interval_s,
         "Longest time until loss is repaired.",
         "DURATION",
+    ),
+    Setting(
+        "mesh-max",
+        "64",
+        values.mesh_max,
+        "Nodes up to which each is linked with all others.",
+        "COUNT",
     ),
     Setting(
         "lan",
@@ -244,6 +252,7 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
         cluster=found["cluster"],
         ttl_ms=found["ttl"],
         sync_interval_s=found["sync_interval"],
+        mesh_max=found["mesh_max"],
         lan=found["lan"],
         multicast=found["multicast"],
         name=found["name"],

@@ -35,7 +35,7 @@ class PeerView:
 
     Attributes:
         id: node id in hex. name, address, http: what it calls itself and where it listens.
-        state: `up`, `suspect` or `lost`.
+        state: `up`, `suspect`; `member`, known by the member list and needing no link; or `lost`.
         in_sync: whether it held the same at the last comparison; None before the first.
         rtt_ms, offset_ms, lag_ms: round trip, its clock minus ours, its event loop's lateness.
         records: how many it holds. heard_s: seconds since its last word. error: why there is no link.
@@ -173,6 +173,16 @@ class Node:
         return {name: getattr(s, name) for s in (engine, links) for name in s.__slots__}
 
     @property
+    def tier(self) -> str:
+        """`mesh`: every node is linked with all; `partial`: with a few, because there are so many."""
+        return "partial" if self.cluster.engine.views.partial else "mesh"
+
+    @property
+    def members(self) -> int:
+        """How many nodes the cluster has, as far as this one knows, itself included."""
+        return self.cluster.engine.views.size
+
+    @property
     def in_sync(self) -> bool:
         """Whether no peer is known to hold anything else than we do and no catching-up is under way."""
         engine = self.cluster.engine
@@ -190,8 +200,9 @@ class Node:
         return self.cluster.discovery.interfaces
 
     def peers(self) -> list[PeerView]:
-        """List linked peers, then those that should be linked and are not, with the reason."""
-        now, members = self._clock(), self.cluster.engine.membership
+        """List linked peers, then other members, then those that should be linked and are not, and why."""
+        now, engine = self._clock(), self.cluster.engine
+        linked = engine.membership.peers
         views = [
             PeerView(
                 id=node_id.hex(),
@@ -206,10 +217,16 @@ class Node:
                 records=p.records,
                 heard_s=round(now.s - p.heard_s, 3),
             )
-            for node_id, p in sorted(members.peers.items(), key=lambda item: item[1].hello.name)
+            for node_id, p in sorted(linked.items(), key=lambda item: item[1].hello.name)
         ]
-        troubles = {c.address: c.error for c in members.candidates.lost}
-        troubles |= self.cluster.refusals | members.candidates.seed_errors
+        if engine.views.partial:
+            others = [m for m in engine.members.living() if m.node_id not in linked and m.node_id != self.id]
+            views += [
+                PeerView(m.node_id.hex(), m.fact.name, m.address, m.fact.http, "member") for m in others
+            ]
+        candidates = engine.membership.candidates
+        troubles = {c.address: c.error for c in candidates.lost if c.seed or not engine.views.partial}
+        troubles |= self.cluster.refusals | candidates.seed_errors
         return views + [PeerView("", "", address, "", "lost", error=e) for address, e in troubles.items()]
 
     # --- the desk, for the cluster ----------------------------------------------------------------------
@@ -253,7 +270,7 @@ class Node:
             rules=self.rules,
             host=c.peer[0],
             port=c.peer[1],
-            engine=EngineConfig(c.ttl_ms, c.sync_interval_s, c.join),
+            engine=EngineConfig(c.ttl_ms, c.sync_interval_s, c.join, c.mesh_max, c.mesh_max * 3 // 4),
             group=c.multicast,
             lan=c.lan,
         )

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from cluster.address import parse_address
 
 TTL_MS_MAX = 7 * 24 * 3600 * 1000
+MESH_NODES_MIN, MESH_NODES_MAX = 4, 100
+"""With fewer nodes there is no link to spare; with more, links pass what a node accepts (128) while
+the cluster changes its shape."""
+
 SYNC_INTERVAL_S_MIN = 1.0
 
 
@@ -126,6 +130,14 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 12 or int(text) < 1:
         raise ValueError(f"{text!r} is not a number of at least 1")
     return int(text)
+
+
+def mesh_max(text: str) -> int:
+    """Read the size of the largest full mesh: at least `MESH_NODES_MIN`, and no more than links allow."""
+    count = positive(text)
+    if not MESH_NODES_MIN <= count <= MESH_NODES_MAX:
+        raise ValueError(f"{text!r} is not a number from {MESH_NODES_MIN} to {MESH_NODES_MAX}")
+    return count
 
 
 def bytes_max(text: str) -> int:

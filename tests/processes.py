@@ -59,10 +59,11 @@ class Answer:
 
 @dataclass
 class NodeProcess:
-    """One node in a process of its own."""
+    """One node in a process of its own. `prefix`: a command that starts it, such as `unshare --mount`."""
 
     arguments: list[str]
     port: int
+    prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     log: Path = field(default_factory=lambda: Path(tempfile.mkstemp(prefix="dayfly-", suffix=".log")[1]))
 
@@ -82,7 +83,7 @@ class NodeProcess:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DAYFLY_")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "node", "up", *self.arguments],
+                [*self.prefix, sys.executable, "-m", "node", "up", *self.arguments],
                 cwd=ROOT,
                 env=environment | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
@@ -145,7 +146,7 @@ class NodeProcess:
     @property
     def peers(self) -> list[dict[str, Any]]:
         """The node's linked peers."""
-        return [p for p in self.get("/v1/peers")["peers"] if p["state"] != "lost"]
+        return [p for p in self.get("/v1/peers")["peers"] if p["state"] in ("up", "suspect")]
 
     def wait_ready(self) -> Self:
         """Wait until the node is ready."""

@@ -43,6 +43,34 @@ def test_nodes_find_each_other_by_multicast_and_list_the_same(count: int) -> Non
         assert all(t["duplicate_total"] == 0 for t in totals)
 
 
+def test_above_the_full_mesh_nodes_have_few_links_and_know_all() -> None:
+    """Fourteen nodes where five are many: records everywhere, all in every list, deaths change nothing."""
+    with cluster("--mesh-max", "5") as c:
+        for _ in range(14):
+            c.add()
+        for node in c.nodes:
+            node.wait_ready()
+        wait_until(lambda: all(_is_complete(n, 14) for n in c.nodes), "all lists are complete", 60)
+        assert {n.get("/v1/node")["tier"] for n in c.nodes} == {"partial"}
+        wait_until(lambda: all(len(n.peers) <= 12 for n in c.nodes), "surplus links are gone", 30)
+        for number, node in enumerate(c.nodes):
+            node.post(f"from {number}")
+        c.wait_equal(14)
+
+        for node in c.nodes[3:7]:
+            node.kill()
+        del c.nodes[3:7]
+        for number, node in enumerate(c.nodes):
+            node.post(f"again from {number}")
+        c.wait_equal(24)
+
+
+def _is_complete(node: NodeProcess, count: int) -> bool:
+    """Whether a node sees all others, linked or listed."""
+    states = [p["state"] for p in node.get("/v1/peers")["peers"]]
+    return sum(s in ("up", "suspect", "member") for s in states) == count - 1
+
+
 def test_nodes_find_each_other_by_join_alone() -> None:
     """Without multicast one address is enough."""
     with cluster() as c:
