@@ -20,7 +20,7 @@ from cluster.codec import split_digests, split_node_ids
 from cluster.members import Members
 from cluster.messages import Graft, IHave, Prune, Want
 from cluster.plumtree import Trees
-from cluster.pull import Pull
+from cluster.pull import GRAFT_S_MAX, Pull
 from cluster.vocabulary import Effect, Holdings, Now, PushRecords, Received, Send, Serve
 
 EAGER_BYTES_MAX = 64 * 1024
@@ -31,6 +31,11 @@ ANNOUNCE_DELAY_S = 0.010
 """How long announcements gather, so that a burst costs one IHAVE per neighbour instead of one a record, and
 so that they do not compete with payloads still on their way: with 10 nodes on 2 cores the last node has a
 record 1.1 ms sooner than with 1 ms. An origin's death costs 9 ms more (docs/decisions/0005)."""
+
+TREE_GRAFT_S = 0.020
+"""The graft timer that trees begin with. Asking too early costs one payload there and doubles the
+timer; asking late delays a whole branch: after a third of 1,000 nodes died, the last one waited 180 ms
+with the full mesh's 250."""
 
 FACT_ANNOUNCE_DELAY_S = 1.0
 """The same for member facts, which nobody waits for: one IHAVE a second then covers all of them."""
@@ -66,6 +71,12 @@ class Dissemination:
     def deadline_s(self) -> float | None:
         """When `tick` must be called next (monotonic seconds), or None."""
         return min((t for t in (self._announce_s, self._facts_s) if t is not None), default=None)
+
+    def turn(self, *, partial: bool) -> None:
+        """The tier has changed: trees begin anew, and so does the graft timer."""
+        self.partial = partial
+        self._trees.clear()
+        self._pull.begin(TREE_GRAFT_S if partial else GRAFT_S_MAX)
 
     # --- what is new ------------------------------------------------------------------------------------
 

@@ -310,5 +310,4 @@ class Engine:
         times = [t for t in (self.membership.deadline_s, self.views.deadline_s) if t is not None]
         self._membership_s = min(times, default=None)
         if self._dissemination.partial != self.views.partial:
-            self._dissemination.partial = self.views.partial
-            self._trees.clear()
+            self._dissemination.turn(partial=self.views.partial)

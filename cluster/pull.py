@@ -69,7 +69,7 @@ class Pull:
     def __init__(self) -> None:
         self._missing: OrderedDict[bytes, _Missing] = OrderedDict()
         self._asked_of: dict[bytes, int] = {}
-        self._gap_s = GRAFT_S_MAX / GRAFT_FACTOR
+        self._gap_s = GRAFT_S_MAX / GRAFT_FACTOR  # cautious: a payload that comes twice costs more than time
         self._paused_until_s = 0.0
         self._cautious = False
         self._waiting = False
@@ -138,6 +138,10 @@ class Pull:
             gap_s = now_s - entry.heard_s
             self._gap_s = max(gap_s, self._gap_s * GAP_FADE)
         return entry.origin
+
+    def begin(self, graft_s: float) -> None:
+        """Begin with this graft timer: what was measured before does not hold any more."""
+        self._gap_s = graft_s / GRAFT_FACTOR
 
     def came_first(self, count: int) -> None:
         """So many payloads were here before they were announced: there is less to wait for."""
