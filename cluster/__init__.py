@@ -13,6 +13,7 @@ May import eventbus and validator; never storage, never node: `desk` says what i
 
 from cluster.config import LINK_LIMITS, ClusterConfig
 from cluster.desk import Admitted, Desk
+from cluster.dissemination import EAGER_BYTES_MAX
 from cluster.engine import EngineConfig
 from cluster.messages import WireRecord
 from cluster.negentropy import Items
@@ -20,6 +21,7 @@ from cluster.service import ClusterService
 from cluster.vocabulary import Now
 
 __all__ = [
+    "EAGER_BYTES_MAX",
     "LINK_LIMITS",
     "Admitted",
     "ClusterConfig",

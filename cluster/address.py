@@ -40,5 +40,5 @@ def may_tell(address: str, listener: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether `ip:port` is reachable on its own machine only."""
-    return address.startswith(("127.", "[::1]:"))
+    """Tell whether `ip` or `ip:port` is reachable on its own machine only."""
+    return address.startswith(("127.", "[::1]:")) or address == "::1"

@@ -7,12 +7,13 @@ flood of forged ones a new address must be heard twice to get into that table, w
 there will see to and a made-up one mostly not; and who was heard more often is dialled first.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
 from cachetools import FIFOCache, LRUCache
 
+from cluster.candidate import Candidate, Choice
 from cluster.messages import Member
 from cluster.tokens import TokenBucket
 from cluster.vocabulary import Dial, DialFailed, Effect, Now, Resolve
@@ -43,37 +44,6 @@ RESOLVE_S = 30.0
 
 
 @dataclass(slots=True)
-class Candidate:
-    """An address worth dialling.
-
-    Attributes:
-        address: str, `host:port`.
-        node_id: who is thought to be there, or None.
-        seed: the `--join` value it comes from, or None.
-        beacon: whether nothing but a beacon speaks for it.
-        heard: how many beacons named it.
-        attempts: dials that came to nothing in a row.
-        next_s: when to dial (again), monotonic seconds.
-        lost_s: since when it should be linked and is not, monotonic seconds, or None.
-        in_flight: whether a dial is under way.
-        refused: whether the last dial found somebody who does not fit; beacons do not hurry the next.
-        error: why the last dial failed or the last link ended; empty when neither happened.
-    """
-
-    address: str
-    node_id: bytes | None = None
-    seed: str | None = None
-    beacon: bool = False
-    heard: int = 1
-    attempts: int = 0
-    next_s: float = 0.0
-    lost_s: float | None = None
-    in_flight: bool = False
-    refused: bool = False
-    error: str = ""
-
-
-@dataclass(slots=True)
 class _Seed:
     """A `--join` value: when it is looked up next, and how the last look-up failed."""
 
@@ -81,10 +51,6 @@ class _Seed:
     attempts: int = 0
     error: str = ""
     addresses: list[str] = field(default_factory=list[str])
-
-
-Choice = Callable[[Sequence[Candidate]], list[Candidate]]
-"""A rule by which candidates are chosen, in the order in which to dial them."""
 
 
 class Candidates:
@@ -149,12 +115,19 @@ class Candidates:
                 candidate.next_s = now.s + self._head_start(peer) + self._rng.uniform(0.0, 0.1)
                 candidate.lost_s, candidate.error = now.s, reason
 
-    def told(self, members: Iterable[Member], now: Now, *, hurry: bool = True) -> None:
-        """A peer told of others: dial those we are not linked with. `hurry`: those that failed, too."""
+    def told(
+        self, members: Iterable[Member], now: Now, *, hurry: bool = True, head_start: bool = True
+    ) -> None:
+        """A peer told of others: dial those we are not linked with.
+
+        Args:
+            hurry: do not wait for the back-off of those that failed.
+            head_start: leave it to the lower id to dial first; else nobody but us will.
+        """
         for member in members:
             if member.node_id == self._node_id or member.node_id in self._linked:
                 continue
-            next_s = now.s + self._head_start(member.node_id)
+            next_s = now.s + (self._head_start(member.node_id) if head_start else 0.0)
             known = self._known.get(member.address)
             if known is not None:
                 if known.node_id not in self._linked:
@@ -247,11 +220,22 @@ class Candidates:
                 del self._known[address]
         return effects + self._dials(now, choose)
 
-    def shrink(self, room: int, rng: Random) -> None:
-        """Keep at most `room` known addresses: some that are neither seeds nor linked are forgotten."""
-        spare = [a for a, c in self._known.items() if c.seed is None and self._is_unlinked(c)]
-        spare = [a for a in spare if not self._known[a].in_flight]
-        for address in rng.sample(spare, min(len(spare), max(len(self._known) - room, 0))):
+    def shrink(self, room: int, listed: Container[object], rng: Random) -> None:
+        """Keep at most `room` known addresses, of seeds and links all.
+
+        Those `listed` elsewhere go first, at random, then those never linked with, then who has been lost
+        for longest: what cannot be learnt again is kept.
+        """
+        excess = len(self._known) - room
+        if excess <= 0:
+            return
+        spare = [(a, c) for a, c in self._known.items() if c.seed is None and self._is_unlinked(c)]
+        spare = [(a, c) for a, c in spare if not c.in_flight]
+        rng.shuffle(spare)
+        spare.sort(
+            key=lambda each: (each[1].node_id not in listed, bool(each[1].error), each[1].lost_s or 0.0)
+        )
+        for address, _ in spare[:excess]:
             del self._known[address]
 
     def _dials(self, now: Now, choose: Choice | None) -> list[Effect]:

@@ -120,6 +120,11 @@ def _decode(number: int, flags: int, body: memoryview) -> Message | None:
         raise FrameError(f"bad {_TYPES[number].__name__} frame: {type(error).__name__}") from error
     joined, part_bytes = b"", 1
     match message:
+        case m.Push(origin=origin) | m.IHave(origin=origin) if len(origin) not in (0, NODE_ID_BYTES):
+            raise FrameError(f"an origin of {len(origin)} bytes in {type(message).__name__}")
+        case _:
+            pass
+    match message:
         case m.IHave(digests=joined) | m.Want(digests=joined):
             part_bytes = DIGEST_BYTES
         case m.Graft(origins=joined) | m.Shuffle(path=joined) | m.Shuffled(path=joined):

@@ -1,4 +1,4 @@
-"""What a cluster member is told at its start, and what it counts."""
+"""What a cluster member is told at its start, and the limits of its peer port."""
 
 from dataclasses import dataclass
 
@@ -34,13 +34,3 @@ class ClusterConfig:
     engine: EngineConfig
     group: tuple[str, int] | None
     lan: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterStatistics:
-    """One reading of the driver's counters; totals since the start."""
-
-    records_in_total: int
-    announcements_dropped_total: int
-    handshakes_refused_total: int
-    outbox_bytes: int

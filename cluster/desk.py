@@ -21,6 +21,7 @@ class Admitted:
     ignored: list[bytes] = field(default_factory=list[bytes])
     rejected: int = 0
     full: bool = False
+    large: list[bytes] = field(default_factory=list[bytes])
 
 
 class Desk(Holdings, Protocol):

@@ -18,10 +18,10 @@ from random import Random
 
 from cluster.codec import split_digests, split_node_ids
 from cluster.members import Members
-from cluster.messages import Graft, IHave, Prune, Want
+from cluster.messages import FACTS, Graft, IHave, Prune, Want
 from cluster.plumtree import Trees
 from cluster.pull import GRAFT_S_MAX, Pull
-from cluster.vocabulary import Effect, Holdings, Now, PushRecords, Received, Send, Serve
+from cluster.vocabulary import Degraded, Effect, Holdings, Now, PushRecords, Received, Send, Serve
 
 EAGER_BYTES_MAX = 64 * 1024
 """Largest record that is pushed without being asked for. Gossipsub's measurements put the point where
@@ -99,19 +99,26 @@ class Dissemination:
 
         Pages of a catch-up are not announced: whoever is behind catches up by itself.
         """
-        if event.stored:
-            self._pull.stored()
         effects: list[Effect] = []
         onward: dict[bytes, list[bytes]] = {}
+        mended: list[bytes] = []
         for digest in event.stored:
             expected = self._pull.arrived(digest, now.s)
-            if not event.of_page:
-                tree = self._members.tree(digest)
-                if self.partial and tree and not event.origin:
-                    effects.append(Send(event.peer, Graft(tree)))  # the tree did not bring it: mend it
+            tree = self._members.tree(digest)
+            if not tree:
+                self._pull.stored()
+            if event.of_page:
+                continue
+            if tree and not event.origin:
+                mended.append(tree)  # the tree did not bring it
+            if digest in event.large and (self.partial or not expected):
+                self._plan(b"", event.peer, [digest], now)
+            else:
                 onward.setdefault(tree or event.origin or expected or b"", []).append(digest)
         for origin, digests in onward.items():
             effects += self._pass_on(origin, event.peer, digests, peers, now)
+        if mended and self.partial:
+            effects.append(Send(event.peer, Graft(b"".join(mended))))
         for digest in event.known:
             self._pull.arrived(digest, now.s)
         self._pull.refused(event.ignored)
@@ -167,15 +174,16 @@ class Dissemination:
         """Note which of the announced records are missing here.
 
         They are wanted at once when nobody will push them: the origin is the announcer itself (a large
-        record), unknown (a reconciliation), or, in the full mesh, not linked with us.
+        record), unknown (a reconciliation), or, in the full mesh, not linked with us. Nor does anybody wait
+        for member facts, and a full store does not keep them out.
         """
-        if self._pull.paused(now.s):
-            return
         digests, origin = split_digests(message.digests), message.origin
+        if self._pull.paused(now.s) and origin != FACTS:
+            return
         missing = [d for d in digests if not (self._holdings.has(d) or self._members.has(d))]
-        at_once = origin in (b"", peer) or (not self.partial and origin not in peers)
+        at_once = origin in (b"", FACTS) or (not self.partial and (origin == peer or origin not in peers))
         pusher = origin
-        if self.partial and origin:
+        if self.partial and not at_once:
             self._trees.announced(origin, peer)
             pusher = self._trees.parent(origin) or b""
             self._pull.came_first(len(digests) - len(missing))
@@ -191,16 +199,24 @@ class Dissemination:
         if self.partial:
             self._trees.pruned(message.origin, peer, now.s)
 
-    def graft(self, peer: bytes, message: Graft) -> None:
-        """A peer has lost its way, or found ours shorter."""
-        if self.partial:
-            for origin in split_node_ids(message.origins):
-                self._trees.grafted(origin, peer)
+    def graft(self, peer: bytes, message: Graft) -> list[Effect]:
+        """A peer has lost its way, or found ours shorter: push to it from now on.
 
-    def degraded(self, peer: bytes, digests: Sequence[bytes]) -> list[Effect]:
+        What waits to be announced beside the tree would pass it by now, so it is told of that at once.
+        """
+        effects: list[Effect] = []
+        grafted = set(split_node_ids(message.origins)) if self.partial else set[bytes]()
+        for origin in grafted:
+            self._trees.grafted(origin, peer)
+        for (origin, source), digests in self._to_announce.items():
+            if origin in grafted and source != peer:
+                effects += announce(peer, origin, digests)
+        return effects
+
+    def degraded(self, event: Degraded) -> list[Effect]:
         """A peer's outbox was full: announce what it was not sent, so that loss becomes delay."""
-        self.degraded_total += len(digests)
-        return announce(peer, b"", digests)
+        self.degraded_total += len(event.digests)
+        return announce(event.peer, event.origin, event.digests)
 
     def link_down(self, peer: bytes, now: Now) -> None:
         """A link is gone: what it would have brought is due from others, now and later."""
@@ -223,7 +239,7 @@ class Dissemination:
             self._facts_s = None
             facts = [d for d in self._facts if self._members.has(d)]
             for peer in self._neighbours(peers, set()) if facts else ():
-                effects += announce(peer, b"", facts)
+                effects += announce(peer, FACTS, facts)
             self._facts = []
         for ask in self._pull.tick(now.s):
             effects.append(Send(ask.peer, Want(b"".join(ask.digests))))

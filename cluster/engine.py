@@ -24,6 +24,7 @@ from cluster.messages import Hello, Message
 from cluster.plumtree import Trees
 from cluster.pull import Pull
 from cluster.reconciliation import Reconciliation
+from cluster.statistics import EngineStatistics
 from cluster.vocabulary import Effect, Holdings, Input, Now
 
 ALONE_GRACE_S = 2.0
@@ -43,23 +44,6 @@ class EngineConfig:
     seeds: tuple[str, ...] = ()
     mesh_max: int = 64
     mesh_back: int = 48
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStatistics:
-    """One reading of the protocol's counters; totals since the start."""
-
-    pushed_total: int
-    duplicate_total: int
-    degraded_total: int
-    missing: int
-    asked_total: int
-    overflow_total: int
-    sync_rounds_total: int
-    sync_found_total: int
-    sync_bytes_out: int
-    sync_bytes_in: int
-    graft_ms: float
 
 
 class Engine:
@@ -147,10 +131,29 @@ class Engine:
         if self._start_s is None:
             self._start_s = now.s
         effects = self._dispatch(event, now)
-        for close in [e for e in effects if isinstance(e, v.Close)]:
-            effects += self._link_down(v.LinkDown(close.peer, close.reason), now)
-            self._plan(now)
+        if any(isinstance(e, v.Close) for e in effects):
+            effects = self._let_go(effects, now)
         return effects + self._dissemination.tick(tuple(self.membership.peers), now)
+
+    def _let_go(self, effects: list[Effect], now: Now) -> list[Effect]:
+        """Forget the peers that are closed; after its goodbye nothing more goes to any of them."""
+        closed: dict[bytes, str] = {}
+        kept: list[Effect] = []
+        for effect in effects:
+            match effect:
+                case v.Send(peer) | v.Serve(peer) | v.ServePage(peer) | v.Close(peer) if peer in closed:
+                    continue
+                case v.PushRecords(peers, digests, origin):
+                    kept.append(v.PushRecords([p for p in peers if p not in closed], digests, origin))
+                    continue
+                case v.Close(peer, _, reason):
+                    closed[peer] = reason
+                case _:
+                    pass
+            kept.append(effect)
+        after = [e for p, why in closed.items() for e in self._link_down(v.LinkDown(p, why), now)]
+        self._plan(now)
+        return kept + [e for e in after if not (isinstance(e, v.Send) and e.peer in closed)]
 
     def _dispatch(self, event: Input, now: Now) -> list[Effect]:
         match event:
@@ -163,7 +166,7 @@ class Engine:
             case v.Heard():
                 return self._heard(event.peer, event.message, now)
             case v.Degraded():
-                return self._dissemination.degraded(event.peer, event.digests)
+                return self._dissemination.degraded(event)
             case v.Missed():
                 return [e for p in self.membership.peers for e in self._reconciliation.join(p, 0, now)]
             case v.Tick():
@@ -254,8 +257,7 @@ class Engine:
                 self._dissemination.prune(peer, message, now)
                 return []
             case m.Graft():
-                self._dissemination.graft(peer, message)
-                return []
+                return self._dissemination.graft(peer, message)
             case m.Ping():
                 return self._liveness.ping(peer, message, self._lag_ms, now)
             case m.Pong():

@@ -14,8 +14,10 @@ import math
 from collections.abc import Sequence
 from random import Random
 
+from cachetools import FIFOCache
+
 from cluster.address import may_tell
-from cluster.candidates import Candidate, Choice
+from cluster.candidate import Candidate, Choice
 from cluster.members import Members
 from cluster.membership import Membership, Peer
 from cluster.messages import ForwardJoin, Hello, Member, Peers, Shuffle, Shuffled
@@ -26,7 +28,7 @@ ACTIVE_MIN = 6
 (a third of 1,000 nodes at once: simulated)."""
 
 ACTIVE_SLACK = 2
-"""Links above that which are still accepted: else who looks for the last one finds all others full."""
+"""Links above that which are accepted: else who looks for the last one finds all others full."""
 
 PASSIVE_FACTOR = 6
 JOIN_HOPS = 6
@@ -37,6 +39,9 @@ SHUFFLE_S = 30.0
 SHUFFLE_ACTIVE, SHUFFLE_PASSIVE = 3, 4
 """Every 30 s, half more or less, three of the active and four of the passive view are swapped (the paper's
 numbers)."""
+
+INVITED_MAX = 64
+"""Newcomers whose walks have ended here and whom we have not dialled yet."""
 
 TOLD_MAX = 16
 """Addresses a newcomer is told at once, so that it need not wait for the walks."""
@@ -76,7 +81,8 @@ class Views:
         self._look_s: float | None = None
         self._shuffle_s = 0.0
         self._probe_s = 0.0
-        self._invited: dict[bytes, None] = {}
+        self._invited: FIFOCache[bytes, None] = FIFOCache(INVITED_MAX)
+        self._probe_beacons = False
         self.partial = False
         self.size = 1
 
@@ -104,6 +110,15 @@ class Views:
     def active_max(self) -> int:
         """How many random links a partial view wants."""
         return max(ACTIVE_MIN, math.ceil(math.log(max(self.size, 1))) + 1)
+
+    @property
+    def size_told(self) -> int:
+        """How large to call the cluster to others: by first-hand knowledge, or a rumour would feed itself.
+
+        Where views are partial a newcomer must take the same side of the hysteresis.
+        """
+        known = self._members.size(self._peers)
+        return max(known, self._mesh_max + 1) if self.partial and known >= self._mesh_back else known
 
     def refusal(self, hello: Hello) -> tuple[str, str] | None:
         """Say why there is no room for the sender of `hello`, as (code, reason), or None if there is."""
@@ -151,7 +166,7 @@ class Views:
         elif self.partial and self.size < self._mesh_back:
             self.partial = False
             self._candidates.told([Member(v.node_id, v.address) for v in self._members.living()], now)
-        if self.partial or self.publishes:
+        if self.partial or self.publishes or len(self._members):
             self._look_s = now.s if self._look_s is None else self._look_s
         else:
             self._look_s = None
@@ -165,12 +180,13 @@ class Views:
             return []
         onward = [i for i in self._peers if i not in (peer, newcomer.node_id)]
         if not self.partial or message.hops == 0 or not onward:
-            self._invited[newcomer.node_id] = None
-            self._candidates.told([newcomer], now)
-            self._look_s = now.s if self.partial else self._look_s
+            self._told([newcomer], now, at_once=True)
+            if self.partial:
+                self._invited[newcomer.node_id] = None
+                self._look_s = now.s
             return []
         if message.hops == PASSIVE_HOPS:
-            self._candidates.told([newcomer], now, hurry=False)
+            self._told([newcomer], now)
         return [Send(self._rng.choice(onward), ForwardJoin(newcomer, message.hops - 1))]
 
     def shuffle(self, peer: bytes, message: Shuffle, now: Now) -> list[Effect]:
@@ -180,13 +196,13 @@ class Views:
         if message.hops and onward:
             return [Send(self._rng.choice(onward), Shuffle(message.members, path, message.hops - 1))]
         answer = self._sample()
-        self._candidates.told(message.members, now, hurry=False)
+        self._told(message.members, now)
         return [Send(peer, Shuffled(answer, message.path[:-16]))]
 
     def shuffled(self, message: Shuffled, now: Now) -> list[Effect]:
         """The answer to a shuffle goes back the way it came."""
         if not message.path:
-            self._candidates.told(message.members, now, hurry=False)
+            self._told(message.members, now)
             return []
         before = message.path[-16:]
         return [Send(before, Shuffled(message.members, message.path[:-16]))] if before in self._peers else []
@@ -195,24 +211,27 @@ class Views:
 
     def tick(self, now: Now) -> list[Effect]:
         """Dial whom we lack, let surplus links go, shuffle."""
+        due = self._look_s is not None and now.s >= self._look_s
+        if due:
+            self._look_s = now.s + LOOK_S
+            self._members.expire(now.s)
+            self.resize(now)
         if not self.partial:
-            if self._look_s is not None and now.s >= self._look_s:
-                self._members.expire(now.s)
-                self._look_s = now.s + LOOK_S
-                self.resize(now)
             return self._candidates.tick(now)
-        if self._look_s is None or now.s < self._look_s:
-            return []
-        self._members.expire(now.s)
-        self.resize(now)
-        self._candidates.told(self._members.ring(), now, hurry=False)
-        self._candidates.shrink(self.active_max * PASSIVE_FACTOR + len(self._peers), self._rng)
-        effects = self._candidates.tick(now, self._choice(now)) + self._trim(now)
+        return self._look(now) if due else []
+
+    def _look(self, now: Now) -> list[Effect]:
+        """See to a partial view."""
+        self._told(self._members.ring(), now)
+        room = self.active_max * PASSIVE_FACTOR + len(self._peers)
+        self._candidates.shrink(room, self._members, self._rng)
+        effects = self._candidates.tick(now, self._choice(now))
         if now.s >= self._shuffle_s:
             effects += self._start_shuffle()
             self._shuffle_s = now.s + SHUFFLE_S * self._rng.uniform(0.5, 1.5)
-        settled = -ACTIVE_SLACK <= self._lacking() <= 0
-        self._look_s = now.s + (LOOK_S if settled else UNSETTLED_S)
+        effects += self._trim(now)
+        if not -ACTIVE_SLACK <= self._lacking() <= 0:
+            self._look_s = now.s + UNSETTLED_S
         return effects
 
     def _choice(self, now: Now) -> Choice:
@@ -223,12 +242,18 @@ class Views:
             first = [c for c in due if c.node_id in ring or c.node_id in self._invited]
             rest = [c for c in due if c not in first]
             self._rng.shuffle(rest)
+            rest.sort(key=lambda c: (c.beacon, -c.heard))
             chosen = first + rest[: max(self._lacking(), 0)]
-            strangers = [c for c in rest if c.node_id is None or c.node_id not in self._members]
-            if strangers and now.s >= self._probe_s:
-                self._probe_s = now.s + PROBE_S * self._rng.uniform(0.5, 1.5)
+            if now.s >= self._probe_s:
+                strangers = [c for c in rest if c.node_id is None or c.node_id not in self._members]
+                # By turns, or dead neighbours would keep the one away whose beacon is heard, and vice versa.
+                self._probe_beacons = not self._probe_beacons
+                strangers.sort(key=lambda c: c.beacon != self._probe_beacons)
+                if strangers:
+                    self._probe_s = now.s + PROBE_S * self._rng.uniform(0.5, 1.5)
                 chosen += [c for c in strangers[:1] if c not in chosen]
-            self._invited.clear()
+            for candidate in chosen:
+                self._invited.pop(candidate.node_id or b"", None)
             return chosen
 
         lacking = self._lacking()
@@ -236,7 +261,7 @@ class Views:
             # The passive view runs dry: any member will do.
             living = self._members.living()
             drawn = self._rng.sample(living, min(len(living), self.active_max))
-            self._candidates.told([Member(v.node_id, v.address) for v in drawn], now, hurry=False)
+            self._told([Member(v.node_id, v.address) for v in drawn], now)
         return choose
 
     def _trim(self, now: Now) -> list[Effect]:
@@ -283,6 +308,12 @@ class Views:
             *self._rng.sample(active, min(len(active), SHUFFLE_ACTIVE)),
             *self._rng.sample(passive, min(len(passive), SHUFFLE_PASSIVE)),
         ]
+
+    def _told(self, members: Sequence[Member], now: Now, *, at_once: bool = False) -> None:
+        """Take note of addresses that mean something here."""
+        own = self._members.own_address
+        useful = [m for m in members if not own or may_tell(m.address, own)]
+        self._candidates.told(useful, now, hurry=at_once, head_start=not at_once)
 
     def _tell(self, newcomer: Member, members: Sequence[Member]) -> list[Effect]:
         """Tell a newcomer of those whose addresses mean something where it lives."""

@@ -191,4 +191,4 @@ class Link:
             else:
                 break
         with trio.move_on_after(BYE_TIMEOUT_S):
-            await self._connection.write(encode(self._bye))
+            await self._connection.write(self._unsent + encode(self._bye))

@@ -19,7 +19,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from cluster.address import format_address
+from cluster.address import format_address, is_loopback
 from cluster.desk import Admitted, Desk
 from cluster.messages import NODE_ID_BYTES, Hello, Member, Text, WireRecord
 from cluster.negentropy import Items
@@ -87,8 +87,8 @@ class Members:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __contains__(self, node_id: bytes) -> bool:
-        view = self._known.get(node_id)
+    def __contains__(self, node_id: object) -> bool:
+        view = self._known.get(node_id) if isinstance(node_id, bytes) else None
         return view is not None and view.listed_s > 0
 
     def living(self) -> list[MemberView]:
@@ -131,7 +131,9 @@ class Members:
 
     def met(self, ours: Hello, seen: str) -> None:
         """Learn what to say of ourselves: what we said in a handshake, and at which host a peer sees us."""
-        self._self, self._host = ours, seen or self._host
+        self._self = ours
+        if seen and (not self._host or not is_loopback(seen) or is_loopback(self._host)):
+            self._host = seen  # a loopback address is what only a neighbour on this machine sees us at
 
     @property
     def own_address(self) -> str:
@@ -162,7 +164,9 @@ class Members:
             0.0 if leaving else period_s * FACT_LIVES,
         )
         raw = msgspec.json.encode(fact).decode()
-        record = Record.of(_PREFIX + self.node_id.hex(), raw, "", now.wall_ms)
+        held = self._known.get(self.node_id)
+        stamp_ms = now.wall_ms if held is None else max(now.wall_ms, held.record.time_stamp + 1)
+        record = Record.of(_PREFIX + self.node_id.hex(), raw, "", stamp_ms)
         self._take(self.node_id, fact, record, now.s)
         return record.digest
 
@@ -197,15 +201,15 @@ class Members:
 
     def _is_news(self, node_id: bytes, fact: _Fact, record: Record, now: Now) -> bool:
         held = self._known.get(node_id)
-        if held is not None:
-            return node_id != self.node_id and record.time_stamp > held.record.time_stamp
         age_ms = now.wall_ms - record.time_stamp
-        fresh = -FUTURE_MS_MAX <= age_ms <= fact.life_s * 1000 + FUTURE_MS_MAX
-        return fresh and node_id != self.node_id and len(self._known) < MEMBERS_MAX
+        if node_id == self.node_id or not -FUTURE_MS_MAX <= age_ms <= fact.life_s * 1000 + FUTURE_MS_MAX:
+            return False
+        return len(self._known) < MEMBERS_MAX if held is None else record.time_stamp > held.record.time_stamp
 
     def _take(self, node_id: bytes, fact: _Fact, record: Record, now_s: float) -> None:
         self._forget(node_id)
-        other = self._known.get(self._at.get(fact.address, b""))
+        elsewhere = is_loopback(fact.address) and not is_loopback(self._host or fact.address)
+        other = None if elsewhere else self._known.get(self._at.get(fact.address, b""))
         outdated = other is not None and other.record.time_stamp > record.time_stamp
         listed = fact.life_s > 0 and not outdated
         kept_s = now_s + max(fact.life_s, FACT_S * FACT_LIVES)

@@ -16,6 +16,9 @@ PROTOCOL_MAX = 1
 NODE_ID_BYTES = 16
 DIGEST_BYTES = 32
 
+FACTS = b"\xff" * NODE_ID_BYTES
+"""Stands for the origin where member facts of many nodes are announced."""
+
 Text = Annotated[str, Meta(max_length=256)]
 NodeId = Annotated[bytes, Meta(min_length=NODE_ID_BYTES, max_length=NODE_ID_BYTES)]
 WallMs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -132,7 +135,7 @@ class IHave(msgspec.Struct, frozen=True, array_like=True):
     """The sender holds these records.
 
     Attributes:
-        origin: node id of the node that sends them eagerly; empty when nobody will.
+        origin: node id of the node whose tree brings them; empty when none does; `FACTS` for member facts.
         digests: 32 bytes each, joined.
     """
 
@@ -211,6 +214,10 @@ class ForwardJoin(msgspec.Struct, frozen=True, array_like=True):
     hops: Hops
 
 
+Path = Annotated[bytes, Meta(max_length=17 * NODE_ID_BYTES)]
+Swapped = Annotated[list[Member], Meta(max_length=16)]
+
+
 class Shuffle(msgspec.Struct, frozen=True, array_like=True):
     """Members walk the overlay to be swapped for others (HyParView).
 
@@ -220,16 +227,16 @@ class Shuffle(msgspec.Struct, frozen=True, array_like=True):
         hops: how much further it goes.
     """
 
-    members: Members
-    path: bytes
+    members: Swapped
+    path: Path
     hops: Hops
 
 
 class Shuffled(msgspec.Struct, frozen=True, array_like=True):
     """The answer to `Shuffle`, going back along its `path`: what is left of it, nearest last."""
 
-    members: Members
-    path: bytes
+    members: Swapped
+    path: Path
 
 
 Message = (

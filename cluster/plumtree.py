@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 TREES_MAX = 4_096
-"""Trees kept, about 1 kB each; the least recently used goes, and its origin's next record is flooded."""
+"""Trees kept, about 1 kB each, for records and facts of 2,000 nodes; the least recently used goes, and its
+origin's next record is flooded."""
 
 PRUNE_AGAIN_S = 0.2
 """How soon a peer that goes on pushing is told again: payloads may be on their way when it is."""
@@ -90,7 +91,9 @@ class Trees:
 
     def grafted(self, origin: bytes, peer: bytes) -> None:
         """`origin`'s records are pushed between `peer` and us, one way or the other."""
-        self._tree(origin).lazy.pop(peer, None)
+        tree = self._trees.get(origin)
+        if tree is not None:  # where there is none all are eager
+            tree.lazy.pop(peer, None)
 
     def link_up(self, peer: bytes) -> None:
         """A new peer: lazy in every tree that has brought something, for it needs no second way."""

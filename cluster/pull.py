@@ -15,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from cluster.messages import FACTS
+
 MISSING_MAX = 65_536
 """Entries in the table, about 20 MB. What does not fit is found again by the next reconciliation."""
 
@@ -237,7 +239,7 @@ class Pull:
             return None
         turn = entry.tries % max(len(entry.announcers), 1)
         order: Sequence[bytes] = entry.announcers[turn:] + entry.announcers[:turn]
-        if self._cautious:
+        if self._cautious and entry.origin != FACTS:
             return None if self._asked_of else next(iter(order), None)
         return next((p for p in order if self._asked_of.get(p, 0) < ASKED_MAX), None)
 

@@ -18,7 +18,7 @@ from cluster.address import format_address
 from cluster.beacon import Beacon, BeaconCodec
 from cluster.codec import FrameError, batches, encode_push
 from cluster.compatibility import incompatible
-from cluster.config import ClusterConfig, ClusterStatistics
+from cluster.config import ClusterConfig
 from cluster.connector import Connector
 from cluster.desk import Desk
 from cluster.discovery import Discovery
@@ -27,6 +27,7 @@ from cluster.engine import Engine
 from cluster.link import Link
 from cluster.members import MemberDesk
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
+from cluster.statistics import ClusterStatistics
 from cluster.transport import LinkError, listen, resolve
 from cluster.vocabulary import Effect, Input, Now
 from eventbus import EventBus, PeerDown, PeerUp
@@ -184,7 +185,7 @@ class ClusterService:
             for peer in effect.peers:
                 link = self.links.get(peer)
                 if link is not None and not link.push(frame):
-                    self._inbox.append(v.Degraded(peer, [r.digest for r in batch]))
+                    self._inbox.append(v.Degraded(peer, [r.digest for r in batch], effect.origin))
 
     def _drop(self, peer: bytes, code: str, reason: str) -> None:
         """End a link the engine has forgotten."""
@@ -283,6 +284,7 @@ class ClusterService:
                     last=message.last if isinstance(message, Page) and done else None,
                     more=isinstance(message, Page) and message.more,
                     origin=message.origin if isinstance(message, Push) else b"",
+                    large=admitted.large,
                 )
             )
 
@@ -309,6 +311,6 @@ class ClusterService:
             len(self._desk),
             now.wall_ms,
             host,
-            self.engine.views.size,
+            self.engine.views.size_told,
             len(self.links),
         )

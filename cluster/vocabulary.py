@@ -78,6 +78,7 @@ class Received:
         of_page: whether they came in a `Page` of a catch-up rather than a `Push`.
         last, more: with the last of a page, where to go on and whether there is more; else None.
         origin: who accepted them, if they were pushed; empty if they were wanted.
+        large: those of the stored that are announced rather than pushed.
     """
 
     peer: bytes
@@ -90,6 +91,7 @@ class Received:
     last: bytes | None = None
     more: bool = False
     origin: bytes = b""
+    large: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,11 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """A peer's outbox was full: these digests were not sent to it as payloads."""
+    """A peer's outbox was full: these digests of `origin` were not sent to it as payloads."""
 
     peer: bytes
     digests: Sequence[bytes]
+    origin: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from cluster import Admitted, WireRecord
+from cluster import EAGER_BYTES_MAX, Admitted, WireRecord
 from eventbus import EventBus, RecordStored, RecordSuperseded
 from storage import Held, Store, StoreFull
 from validator import Outcome, Record, ValidatorChain, Verdict, sign
@@ -152,6 +152,10 @@ class Admission:
             self._superseded(stored.holder, record)
             return
         admitted.stored.append(record.digest)
+        if (
+            len(record.raw) > EAGER_BYTES_MAX // 4 and record.size_bytes > EAGER_BYTES_MAX
+        ):  # UTF-8: 1 to 4 bytes
+            admitted.large.append(record.digest)
         self.statistics.relayed += 1
         if stored.loser is not None:
             self._superseded(record, stored.loser)

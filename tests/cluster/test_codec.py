@@ -26,24 +26,33 @@ texts = st.text(max_size=40)
 counts = st.integers(0, 2**63 - 1)
 ids = st.binary(min_size=16, max_size=16)
 wire_records = st.lists(st.builds(m.WireRecord, texts, texts, texts, counts), max_size=5)
+origins = st.just(b"") | ids
+members = st.lists(st.builds(m.Member, ids, texts), max_size=4)
+paths = st.lists(ids, max_size=17).map(b"".join)
+hops = st.integers(0, 16)
 digests = st.lists(st.binary(min_size=32, max_size=32), max_size=5).map(b"".join)
 messages = st.one_of(
     st.builds(
         m.Hello, counts, counts, st.lists(texts, max_size=3), ids, counts, texts, texts,
-        st.integers(0, 65535), texts, texts, counts, counts,
+        st.integers(0, 65535), texts, texts, counts, counts, texts, counts, counts,
     ),
     st.builds(m.Ready),
     st.builds(m.Bye, texts, texts),
     st.builds(m.Ping, counts, counts, counts, counts, counts, counts, ids),
     st.builds(m.Pong, counts, counts, counts, counts, ids),
-    st.builds(m.Push, wire_records),
-    st.builds(m.IHave, st.binary(max_size=16), digests),
+    st.builds(m.Push, wire_records, origins),
+    st.builds(m.IHave, origins, digests),
     st.builds(m.Want, digests),
     st.builds(m.Reconcile, counts, counts, st.binary(max_size=60)),
     st.builds(m.Reconciled, counts, counts, st.binary(max_size=60)),
     st.builds(m.Fetch, st.binary(max_size=40)),
     st.builds(m.Page, wire_records, st.binary(max_size=40), st.booleans()),
-    st.builds(m.Peers, st.lists(st.builds(m.Member, ids, texts), max_size=4)),
+    st.builds(m.Peers, members),
+    st.builds(m.Prune, ids),
+    st.builds(m.Graft, paths),
+    st.builds(m.ForwardJoin, st.builds(m.Member, ids, texts), hops),
+    st.builds(m.Shuffle, members, paths, hops),
+    st.builds(m.Shuffled, members, paths),
 )  # fmt: skip
 
 
@@ -175,3 +184,22 @@ def test_joined_digests_come_apart() -> None:
     """Splitting is the reverse of joining."""
     parts = [bytes([i]) * 32 for i in range(5)]
     assert parts == split_digests(b"".join(parts))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        m.Push([], b"12345"),
+        m.IHave(b"x", b""),
+        m.IHave(b"", b"x" * 33),
+        m.Want(b"x"),
+        m.Graft(b"x" * 17),
+        m.Shuffle([], b"x", 1),
+        m.Shuffle([], b"x" * 16 * 18, 1),
+        m.Shuffled([], b"x" * 15),
+    ],
+)
+def test_ids_and_digests_must_be_whole(bad: m.Message) -> None:
+    """Else an honest node would pass on what the next one bans it for."""
+    with pytest.raises(FrameError):
+        list(FrameReader().feed(encode(bad)))

@@ -253,8 +253,10 @@ def test_a_walk_goes_on_and_ends_with_a_dial() -> None:
             Member(c.node_id or b"", c.address) for c in place.membership.candidates.passive
         ]
         assert known == (hops <= PASSIVE_HOPS)
-    assert place.views.forward_join(node(450), ForwardJoin(member(700), 0), now(5.0)) == []
-    assert member(700).address in dials(place.views.tick(now(6.0)))
+    for newcomer in (300, 700):  # a lower and a higher id: nobody else will dial
+        place = large()
+        assert place.views.forward_join(node(450), ForwardJoin(member(newcomer), 0), now(5.0)) == []
+        assert member(newcomer).address in dials(place.views.tick(now(5.0)))
 
 
 def test_a_walk_that_comes_to_its_newcomer_or_to_a_peer_of_it_is_over() -> None:
@@ -289,3 +291,14 @@ def test_a_shuffle_walks_on_and_its_answer_comes_back_the_same_way() -> None:
     addresses = {c.address for c in place.membership.candidates.passive}
     assert member(702).address in addresses
     assert member(701).address not in addresses
+
+
+def test_addresses_of_other_machines_loopbacks_are_not_taken() -> None:
+    """They would lead to ourselves."""
+    place = large()
+    place.members.met(hello(500), "10.0.0.7")
+    stray = Member(node(701), "127.0.0.1:7946")
+    place.views.shuffled(Shuffled([stray, member(702)], b""), now(5.0))
+    addresses = {c.address for c in place.membership.candidates.passive}
+    assert member(702).address in addresses
+    assert stray.address not in addresses

@@ -9,7 +9,7 @@ import trio.testing
 
 from cluster.codec import FrameReader
 from cluster.link import Connection, Link
-from cluster.messages import Hello, Message, Ping
+from cluster.messages import Bye, Hello, IHave, Message, Ping
 from cluster.transport import send_now
 from tests.cluster.test_outbox import Shelf
 
@@ -76,3 +76,30 @@ def test_a_stream_that_is_gone_or_cannot_tell_takes_nothing(
         assert send_now(one, b"x") == 0
 
     trio.run(check)
+
+
+async def test_a_goodbye_never_comes_in_the_middle_of_a_frame(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """What the kernel took a part of is finished first."""
+    ours, theirs = ends
+    link = Link(
+        Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours))),
+        HELLO,
+        HELLO,
+        "a:1",
+        dialled=True,
+        desk=Shelf([]),
+    )
+    reader, heard = FrameReader(), list[Message]()
+    large = IHave(b"", bytes(32 * 16_384))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, ignore)
+        await trio.testing.wait_all_tasks_blocked()
+        link.send(large)
+        link.close("done", "the test is over")
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+        with trio.fail_after(10):
+            while len(heard) < 2:
+                heard += reader.feed(await stream.receive_some(65_536))
+    assert heard == [large, Bye("done", "the test is over")]

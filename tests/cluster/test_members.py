@@ -186,3 +186,38 @@ def test_facts_stay_off_the_nodes_desk() -> None:
     assert [r.id for r in desk.lookup([digest, record(1).digest])] == [theirs.id, "000001"]
     assert len(desk) == 1
     assert desk.page(b"", 1000)[0] == [record(1)]
+
+
+def test_a_loopback_address_is_told_only_while_no_other_is_known() -> None:
+    """A neighbour on the same machine sees us where nobody else does."""
+    ours = members(1)
+    hello = Hello(1, 1, [], node(1), 0, "c", "n1", 7946, "", "r", 0, 0)
+    ours.met(hello, "127.0.0.1")
+    assert ours.own_address == "10.0.0.1:7946"
+    local = Members(node(1))
+    local.met(hello, "127.0.0.1")
+    assert local.own_address == "127.0.0.1:7946"
+    local.met(hello, "10.0.0.1")
+    assert local.own_address == "10.0.0.1:7946"
+
+
+def test_two_machines_loopbacks_are_not_one_place() -> None:
+    """Neither takes the other off the list."""
+    ours, first, second = members(1), Members(node(2)), Members(node(3))
+    for other in (first, second):
+        other.met(
+            Hello(1, 1, [], other.node_id, 0, "c", other.node_id.hex()[-1], 7946, "", "r", 0, 0), "127.0.0.1"
+        )
+    admit(ours, 1.0, fact(first, 0.0), fact(second, 1.0))
+    assert listed(ours) == ["2", "3"]
+
+
+def test_what_a_node_publishes_is_always_newer_even_when_its_clock_is_set_back() -> None:
+    """Else its goodbye in the same millisecond would be taken for old."""
+    ours, theirs = members(1), members(2)
+    first = fact(theirs, 10.0)
+    again = fact(theirs, 9.0)
+    assert again.time_stamp == first.time_stamp + 1
+    admit(ours, 10.0, first, again)
+    assert admit(ours, 10.0, fact(theirs, 10.0, leaving=True)).stored
+    assert listed(ours) == []

@@ -260,3 +260,20 @@ def test_links_are_bounded() -> None:
     )
     present = membership.refusal(hello(node(1)), dialled=False, now=now(1))
     assert present is None or present[0] == "duplicate"
+
+
+def test_a_table_that_must_shrink_keeps_what_cannot_be_learnt_again() -> None:
+    """First go those listed elsewhere, then strangers never linked with; lost neighbours last."""
+    table = candidates("seed:1")
+    table.resolved("seed:1", ["10.0.0.9:9"], "", now(0))
+    table.told([Member(node(i), f"10.0.0.{i}:1") for i in range(10, 20)], now(1.0))
+    lost = Membership(ME, (), Random(1))
+    lost.candidates.told([Member(node(i), f"10.0.0.{i}:1") for i in range(10, 20)], now(1.0))
+    up(lost, node(30), "10.0.0.30:1", 1.0)
+    lost.link_down(node(30), "gone", now(2.0))
+    for each, kept in ((table, "10.0.0.9:9"), (lost.candidates, "10.0.0.30:1")):
+        each.shrink(3, {node(i) for i in range(10, 16)}, Random(1))
+        left = {c.address for c in each.passive} | {c.address for c in each.lost}
+        assert len(left) == 3
+        assert kept in left
+        assert left <= {kept, *(f"10.0.0.{i}:1" for i in range(16, 20))}

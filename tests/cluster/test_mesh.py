@@ -220,7 +220,7 @@ def test_a_peer_whose_outbox_was_full_gets_the_records_by_announcement() -> None
     mesh.lose = lambda sender, peer, frame: sender is a and is_push(frame)
     record = a.post("hello", "id")
     mesh.lose = lambda sender, peer, frame: False
-    a.feed(Degraded(b.node_id, [record.digest]))
+    a.feed(Degraded(b.node_id, [record.digest], a.node_id))
 
     assert mesh.run_until(mesh.equal, 1) < 0.01
     assert a.engine.statistics().degraded_total == 1

@@ -166,6 +166,7 @@ class MeshNode:
                     last=message.last if isinstance(message, Page) else None,
                     more=isinstance(message, Page) and message.more,
                     origin=message.origin if isinstance(message, Push) else b"",
+                    large=a.large,
                 )
             )
         else:
