@@ -2,18 +2,19 @@
 
 Four sources: seeds (`--join`), nodes that a peer told of, nodes that were linked before, and beacons.
 Seeds and lost members are dialled for ever, with back-off and before all others. A beacon is a hint by
-anybody: those live in a table of their own that forgets, and the dials they lead to are rationed. In a
-flood of forged ones a new address must be heard twice to get into that table, which a node that lives
-there will see to and a made-up one mostly not; and who was heard more often is dialled first.
+anybody: those live in a table of their own (cluster/hints.py), and the dials they lead to are rationed.
+What is being dialled is not forgotten, or more could be in flight than may.
 """
 
+from collections import Counter
 from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from cachetools import FIFOCache, LRUCache
+from cachetools import LRUCache
 
 from cluster.candidate import Candidate, Choice
+from cluster.hints import HINT_DIALS_PER_HOST_MAX, Hints, host_of
 from cluster.messages import Member
 from cluster.tokens import TokenBucket
 from cluster.vocabulary import Dial, DialFailed, Effect, Now, Resolve
@@ -28,13 +29,9 @@ FULL_WAIT_S = 0.1
 """How soon to look again when all dials in flight are taken; each ends within its own deadline."""
 
 CANDIDATES_MAX = 1024
-"""Addresses from beacons and from peers, each; the least recently heard of goes first."""
+"""Addresses known otherwise than from beacons; who has been lost for longest goes first."""
 BEACON_SKIPS_S = 0.1
 """A beacon hurries only dials that are due later than this."""
-NEW_HINTS_PER_S = 50.0
-"""New addresses from beacons taken at first hearing; beyond it is a flood. Twenty seconds' worth fits."""
-HEARD_ONCE_MAX = 65_536
-"""Addresses remembered in a flood until they are heard again: six seconds of 10,000 a second, 6 MB."""
 BEACON_TRIES_MAX = 3
 """A beacon's address that failed so often is forgotten; its node will beacon again if it lives."""
 MEMBER_FORGET_S = 24 * 3600.0
@@ -62,11 +59,9 @@ class Candidates:
         self._rng = rng
         self._seeds = {seed: _Seed() for seed in seeds}
         self._known: dict[str, Candidate] = {}
-        self._hints: dict[str, Candidate] = {}  # in the order they were last heard of
+        self._hints = Hints()
         self._own: LRUCache[str, bool] = LRUCache(CANDIDATES_MAX)
-        self._heard_once: FIFOCache[str, bool] = FIFOCache(HEARD_ONCE_MAX)
         self._dial_tokens = TokenBucket(BEACON_DIALS_PER_S)
-        self._hint_tokens = TokenBucket(NEW_HINTS_PER_S)
 
     # --- questions --------------------------------------------------------------------------------------
 
@@ -102,8 +97,9 @@ class Candidates:
     def link_up(self, peer: bytes, address: str) -> None:
         """`peer` is linked and can be dialled at `address`: other ideas of where it lives are dropped."""
         candidate = self._promote(address)
-        for other in [a for a, c in self._known.items() if c.node_id == peer and c.seed is None]:
-            del self._known[other]
+        for other, each in list(self._known.items()):
+            if each.node_id == peer and each.seed is None and (other == address or not each.in_flight):
+                del self._known[other]
         candidate.node_id, candidate.in_flight = peer, False
         candidate.attempts, candidate.lost_s, candidate.error, candidate.refused = 0, None, "", False
         self._known[address] = candidate
@@ -151,20 +147,8 @@ class Candidates:
                 known.node_id = None if another else node_id
                 known.attempts, known.next_s = 0, now.s
             return known.next_s
-        hint: Candidate | None = self._hints.get(address)
-        if hint is not None:
-            hint.node_id, hint.heard = node_id, hint.heard + 1
-            self._hints[address] = self._hints.pop(address)
-            return None
-        again = self._heard_once.pop(address, False)
-        if not again and not self._hint_tokens.take(now.s):
-            self._heard_once[address] = True
-            return None
         next_s = now.s + self._head_start(node_id)
-        if len(self._hints) >= CANDIDATES_MAX:
-            del self._hints[next(iter(self._hints))]
-        self._hints[address] = Candidate(address, node_id, beacon=True, heard=1 + again, next_s=next_s)
-        return next_s
+        return next_s if self._hints.hear(address, node_id, next_s, now.s) else None
 
     def resolved(self, name: str, addresses: Iterable[str], reason: str, now: Now) -> None:
         """A seed's name was looked up: its addresses are candidates; those it no longer has are not."""
@@ -176,7 +160,8 @@ class Candidates:
             return
         for address in seed.addresses:
             stale = self._known.get(address)
-            if address not in found and stale is not None and self._is_unlinked(stale):
+            gone = address not in found and stale is not None and not stale.in_flight
+            if gone and stale is not None and self._is_unlinked(stale):
                 del self._known[address]
         for address in found:
             self._promote(address).seed = name
@@ -193,12 +178,12 @@ class Candidates:
         if event.node_id is not None:
             candidate.node_id = event.node_id
         if candidate.beacon and not event.refused and candidate.attempts >= BEACON_TRIES_MAX:
-            self._hints.pop(event.address, None)
+            self._hints.drop(event.address)
 
     def is_self(self, address: str) -> None:
         """We dialled ourselves at `address`: never again."""
         self._own[address] = True
-        self._hints.pop(address, None)
+        self._hints.drop(address)
         self._known.pop(address, None)
 
     # --- what to do -------------------------------------------------------------------------------------
@@ -239,15 +224,17 @@ class Candidates:
             del self._known[address]
 
     def _dials(self, now: Now, choose: Choice | None) -> list[Effect]:
-        """Choose whom to dial now: seeds and members first, then hints, those heard most often first."""
+        """Choose whom to dial now: seeds and members first, then hints."""
         flying = [c for c in self._all() if c.in_flight]
+        by_host = Counter(host_of(c.address) for c in flying if c.beacon)
         busy = {c.node_id for c in flying if c.node_id is not None}
         due = [c for c in self._all() if not c.in_flight and c.next_s <= now.s and self._is_unlinked(c)]
-        due.sort(key=lambda c: (c.beacon, -c.heard, c.next_s))
+        due.sort(key=lambda c: (c.beacon, self._hints.rank(c) if c.beacon else (c.next_s, 0, 0.0)))
         due = due if choose is None else choose(due)
         effects: list[Effect] = []
         for candidate in due:
-            if len(flying) + len(effects) >= DIALS_IN_FLIGHT_MAX:
+            crowded = candidate.beacon and by_host[host_of(candidate.address)] >= HINT_DIALS_PER_HOST_MAX
+            if crowded or len(flying) + len(effects) >= DIALS_IN_FLIGHT_MAX:
                 candidate.next_s = now.s + FULL_WAIT_S
             elif candidate.node_id in busy:
                 candidate.next_s = now.s + HIGHER_ID_WAITS_S
@@ -255,6 +242,9 @@ class Candidates:
                 candidate.next_s = now.s + 1 / BEACON_DIALS_PER_S
             else:
                 candidate.in_flight = True
+                if candidate.beacon:
+                    self._hints.dialled(candidate.address, now.s)
+                    by_host[host_of(candidate.address)] += 1
                 if candidate.node_id is not None:
                     busy.add(candidate.node_id)
                 effects.append(Dial(candidate.address))
@@ -262,7 +252,7 @@ class Candidates:
 
     def _promote(self, address: str) -> Candidate:
         """Return the candidate at `address` as a known one; what was a hint keeps its dial in flight."""
-        candidate = self._known.get(address) or self._hints.pop(address, None) or Candidate(address)
+        candidate = self._known.get(address) or self._hints.drop(address) or Candidate(address)
         candidate.beacon = False
         if address not in self._known and len(self._known) >= CANDIDATES_MAX:
             self._forget_one()
@@ -271,12 +261,13 @@ class Candidates:
 
     def _forget_one(self) -> None:
         """Make room among the known: who has been lost for longest goes, seeds and the linked stay."""
-        lost = [c for c in self._known.values() if c.seed is None and self._is_unlinked(c)]
+        spare = (c for c in self._known.values() if c.seed is None and not c.in_flight)
+        lost = [c for c in spare if self._is_unlinked(c)]
         if lost:
             del self._known[min(lost, key=lambda c: c.lost_s or 0.0).address]
 
     def _all(self) -> list[Candidate]:
-        return [*self._known.values(), *self._hints.values()]
+        return [*self._known.values(), *self._hints.all()]
 
     def _is_unlinked(self, candidate: Candidate) -> bool:
         if candidate.seed is not None and candidate.node_id is None:

@@ -59,7 +59,6 @@ seconds, and not in one blow."""
 
 SETTLE_S = 1.0
 """How long a new link is not surplus: a newcomer must have time to find others."""
-
 SIZE_HINT_S = 60.0
 """How long a peer's word on the cluster's size counts: until the member list is here."""
 
@@ -240,9 +239,9 @@ class Views:
         def choose(due: Sequence[Candidate]) -> list[Candidate]:
             ring = self._ring()
             first = [c for c in due if c.node_id in ring or c.node_id in self._invited]
-            rest = [c for c in due if c not in first]
-            self._rng.shuffle(rest)
-            rest.sort(key=lambda c: (c.beacon, -c.heard))
+            known = [c for c in due if c not in first and not c.beacon]
+            self._rng.shuffle(known)
+            rest = known + [c for c in due if c not in first and c.beacon]
             chosen = first + rest[: max(self._lacking(), 0)]
             if now.s >= self._probe_s:
                 strangers = [c for c in rest if c.node_id is None or c.node_id not in self._members]

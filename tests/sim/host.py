@@ -7,6 +7,7 @@ waking its timer is late.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 from cluster import Admitted, EngineConfig, Items, Now, WireRecord
@@ -14,6 +15,7 @@ from cluster import vocabulary as v
 from cluster.codec import batches, encode_push
 from cluster.dissemination import EAGER_BYTES_MAX
 from cluster.engine import Engine
+from cluster.members import MemberDesk
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
 from eventbus import EventBus
 from node.admission import Admission, Answer, Submission
@@ -29,7 +31,7 @@ PAGE_RECORDS = 100
 """Records in a page of a catch-up: fewer than a real node sends, so that small stores make several."""
 
 TICKS_AT_ONCE_MAX = 3
-"""Ticks of one node at one instant. One is due; a second may follow an input that moved the deadline."""
+"""Ticks of one node at one instant with nothing heard between them: one is due, our choice leaves room."""
 
 
 class Host:
@@ -39,26 +41,30 @@ class Host:
         self.world = world
         self.machine = machine
         self.node_id = world.rng.randbytes(16)
+        self.name = f"{machine.address.partition(':')[0]}/{self.node_id.hex()[:4]}"
         self.alive = True
+        self.dials = 0
         self.links: dict[bytes, Endpoint] = {}
         self.endpoints: list[Endpoint] = []
         self.store = MemoryStore(world.ttl_ms, machine.limits)
         self.admission = Admission(self.store, default_chain(world.ttl_ms), EventBus())
-        config = EngineConfig(world.ttl_ms, 20.0, seeds)
+        config = EngineConfig(world.ttl_ms, 20.0, seeds, *world.mesh)
         self.engine = Engine(self.node_id, config, self, Random(self.node_id))
+        self.desk = MemberDesk(self, self.engine.members, self.now)
         self._inbox: deque[v.Input] = deque()
+        self._touched: dict[Endpoint, None] = {}  # what has been queued for since the last write
         self._feeding = False
         self._waiting: list[Callable[[], None]] | None = None  # None: not paused
         self._wake_s: float | None = None
         self._ticked_s = -1.0
         self._ticks_at_once = 0
-        world.hosts.append(self)
+        world.started(self)
         world.note(f"{self} starts")
         self.feed(v.Tick())
         self._sweep()
 
     def __str__(self) -> str:
-        return f"{self.machine.address.partition(':')[0]}/{self.node_id.hex()[:4]}"
+        return self.name
 
     @property
     def address(self) -> str:
@@ -121,10 +127,18 @@ class Host:
         """End it. `power`: whether the machine stays on and tells the peers."""
         self.world.note(f"{self} {'is killed' if power else 'loses power'}")
         self.alive = False
+        self.world.ended(self)
         if not power:
             self.world.dark.add(self.address)
         for endpoint in self.endpoints:
             endpoint.vanish(power=power)
+
+    def come_back(self) -> None:
+        """The machine has power again, and resets the links that others still have with the ended node."""
+        self.world.dark.discard(self.address)
+        for endpoint in self.endpoints:
+            other = endpoint.peer_end
+            other.host.do(partial(other.end, "connection reset"))
 
     def hear(self, event: v.Input) -> None:
         """Take an input from outside."""
@@ -177,12 +191,13 @@ class Host:
 
     # --- links ------------------------------------------------------------------------------------------
 
-    def hello(self) -> Hello:
-        """What this node says of itself."""
+    def hello(self, seen: str) -> Hello:
+        """What this node says of itself to whoever is at the host `seen`."""
         port = int(self.address.rpartition(":")[2])
         return Hello(
             PROTOCOL_MIN, PROTOCOL_MAX, [], self.node_id, 0, "sim", str(self), port, "",
             f"ttl={self.world.ttl_ms}", len(self), self.now().wall_ms,
+            seen, self.engine.views.size_told, len(self.links),
         )  # fmt: skip
 
     def link_up(self, endpoint: Endpoint) -> None:
@@ -206,17 +221,23 @@ class Host:
 
     def take(self, endpoint: Endpoint, message: Message) -> None:
         """A message has come over a link that is up."""
-        self.world.note(f"{self} < {endpoint.peer.hex()[:4]} {type(message).__name__}")
+        self.world.note(f"{self.name} < {endpoint.peer_name} {type(message).__name__}")
+        probe = self.world.probe
         if not isinstance(message, Push | Page):
+            if probe is not None:
+                probe.heard(message)
             self.feed(v.Heard(endpoint.peer, message))
             return
-        a = self.admit(message.records, endpoint.peer.hex())
+        a = self.desk.admit(message.records, endpoint.peer.hex())
+        if probe is not None:
+            probe.admitted(self, endpoint.peer, a)
         page = message if isinstance(message, Page) else None
         last, more = (None, False) if page is None else (page.last, page.more)
         self.feed(
             v.Received(
-                endpoint.peer, a.stored, a.known, a.ignored, a.rejected, a.full, page is not None, last, more
-            )
+                endpoint.peer, a.stored, a.known, a.ignored, a.rejected, a.full, page is not None, last, more,
+                message.origin if isinstance(message, Push) else b"", a.large,
+            )  # fmt: skip
         )
 
     # --- the engine -------------------------------------------------------------------------------------
@@ -233,8 +254,11 @@ class Host:
             for effect in self.engine.handle(self._inbox.popleft(), self.now()):
                 self._carry_out(effect)
         self._feeding = False
-        for endpoint in list(self.links.values()):
+        touched, self._touched = self._touched, {}
+        for endpoint in touched:
             endpoint.write()
+        if not isinstance(event, v.Tick):
+            self._ticks_at_once = 0
         self._plan()
 
     def _plan(self) -> None:
@@ -257,9 +281,11 @@ class Host:
 
     def _link(self, peer: bytes, what: str) -> Endpoint:
         """The link an effect is for; the engine must not speak to those it has let go."""
-        if peer not in self.links:
+        link = self.links.get(peer)
+        if link is None:
             raise Violation(f"{self} sends {what} to {peer.hex()[:4]}, with whom it has no link")
-        return self.links[peer]
+        self._touched[link] = None
+        return link
 
     def _carry_out(self, effect: v.Effect) -> None:
         match effect:
@@ -278,6 +304,7 @@ class Host:
             case v.Announce():
                 self.world.beacon(self)
             case v.Dial():
+                self.dials += 1
                 dial(self, effect.address)
             case v.Resolve():
                 seed = effect.seed
@@ -290,9 +317,9 @@ class Host:
             self.world.at(self.world.now_s, lambda: self.link_down(link, "deaf"))
 
     def _push(self, effect: v.PushRecords) -> None:
-        for batch in batches(self.lookup(effect.digests)):
-            frame = encode_push(batch)
+        for batch in batches(self.desk.lookup(effect.digests)):
+            frame = encode_push(batch, effect.origin)
             for peer in effect.peers:
                 if not self._link(peer, "a push").outbox.push(frame):
                     self.world.totals["degraded"] += len(batch)
-                    self._inbox.append(v.Degraded(peer, [r.digest for r in batch]))
+                    self._inbox.append(v.Degraded(peer, [r.digest for r in batch], effect.origin))
