@@ -9,6 +9,8 @@ which every right clock agrees that a record lives and anti-entropy covers it.
 
 from cluster import outbox, pull
 from cluster.candidates import CANDIDATES_MAX, DIALS_IN_FLIGHT_MAX
+from cluster.hints import HINTS_MAX
+from cluster.members import MEMBERS_MAX
 from cluster.membership import PEERS_MAX
 from cluster.reconciliation import MARGIN_MS_MAX
 from storage.base import RECORDS_MAX
@@ -50,10 +52,11 @@ def _tables_are_bounded(host: Host) -> None:
         ("missing records", len(engine._pull), pull.MISSING_MAX),
         ("asked of one peer", max(asked.values(), default=0), pull.ASKED_MAX),
         ("addresses known", len(candidates._known), CANDIDATES_MAX),
-        ("hints", len(candidates._hints), CANDIDATES_MAX),
+        ("hints", len(candidates._hints), HINTS_MAX),
         ("dials in flight", sum(c.in_flight for c in candidates._all()), DIALS_IN_FLIGHT_MAX),
         ("peers", len(linked), PEERS_MAX),
         ("records", len(host), host.machine.limits.records_max),
+        ("members", len(engine.members), MEMBERS_MAX),
         ("asked of strangers", len(asked.keys() - linked), 0),
         ("joins with strangers", len(reconciliation._joins.keys() - linked), 0),
         ("histories of strangers", len(reconciliation._history.keys() - linked), 0),
@@ -80,9 +83,37 @@ def right(world: World) -> list[Host]:
 
 
 def unlinked(world: World) -> list[str]:
-    """Who should be linked with whom and is not, from the side that lacks the link."""
+    """What is missing for all to be linked: with all, or in a large cluster by way of others."""
     hosts = right(world)
-    return [f"{a} lacks {b}" for a in hosts for b in hosts if a is not b and b.node_id not in a.links]
+    _, mesh_back = world.mesh
+    if len(hosts) < mesh_back or not any(h.engine.views.partial for h in hosts):
+        return [f"{a} lacks {b}" for a in hosts for b in hosts if a is not b and b.node_id not in a.links]
+    return _islands(hosts) or _members_amiss(hosts)
+
+
+def _islands(hosts: list[Host]) -> list[str]:
+    """Who cannot be reached from the first node by links that are up on both sides."""
+    by_id = {h.node_id: h for h in hosts}
+    reached, edge = {hosts[0].node_id}, [hosts[0]]
+    while edge:
+        host = edge.pop()
+        for peer in host.links:
+            other = by_id.get(peer)
+            if peer not in reached and other is not None and host.node_id in other.links:
+                reached.add(peer)
+                edge.append(other)
+    return [f"no way leads from {hosts[0]} to {h}" for h in hosts if h.node_id not in reached]
+
+
+def _members_amiss(hosts: list[Host]) -> list[str]:
+    """Whose member list is not the living nodes."""
+    living = {h.node_id: str(h) for h in hosts}
+    found: list[str] = []
+    for host in hosts:
+        listed = {view.node_id for view in host.engine.members.living()}
+        found += [f"{host} lists no {name}" for i, name in living.items() if i not in listed]
+        found += [f"{host} lists {i.hex()[:4]}, which is gone" for i in listed - living.keys()]
+    return found
 
 
 def floor_ms(world: World) -> int:
@@ -108,6 +139,11 @@ def different(world: World, survived: dict[bytes, Record]) -> list[str]:
     found = [f"{h} lists {len(v)}, {hosts[0]} {len(views[0])}" for h, v in zip(hosts, views, strict=True)]
     found = [text for text, v in zip(found, views, strict=True) if v != views[0]]
     return found or (lost(world, set(views[0]), from_ms, survived) if hosts else [])
+
+
+def sync_rounds(world: World) -> int:
+    """How many reconciliations the living nodes have started so far."""
+    return sum(h.engine.statistics().sync_rounds_total for h in world.living())
 
 
 # --- finally --------------------------------------------------------------------------------------------

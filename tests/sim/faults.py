@@ -1,28 +1,23 @@
-"""What a seed draws: first a plan (frozen, printed when it fails), then one fault after another.
+"""The faults that strike a drawn cluster, one after another.
 
-Every fault is one method of `Chaos`, named in `MENU`. To add one: a method and its line there.
+Every fault is one method of `Chaos`, named in `MENU`. To add one: a method and its line there. What is
+drawn before the first event (sizes, clocks, delays, loss) is in `plan`.
 """
 
+import itertools
 import struct
-from dataclasses import asdict, dataclass
 from functools import partial
 from random import Random
 
-from cluster.codec import encode
-from cluster.messages import Push, WireRecord
-from storage import StoreLimits
+from cluster import vocabulary as v
+from cluster.codec import batches, encode, encode_push
+from cluster.messages import IHave, Push, WireRecord
+from cluster.outbox import EAGER_BYTES_MAX
+from node.admission import Answer
 from tests.sim.host import Host
+from tests.sim.plan import CORE_SPREAD_MS, MANY_NODES, Plan
+from tests.sim.wire import SOCKET_BYTES, Endpoint
 from tests.sim.world import Machine, World
-
-CORE_SPREAD_MS = 27_000
-"""How far a clock that counts as right may be from true time, steps and drift included: two such clocks
-are within the 60 s of a link, and a record passes between any two of them."""
-
-FAR_MS = (120_000, 2 * 86_400_000)
-"""How far off the clock of the odd one out is, either way."""
-
-LOST_TYPES = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
-"""Frame types that may be lost: all but those of the handshake and of the goodbye."""
 
 MENU = {
     "cut": 3,
@@ -30,7 +25,12 @@ MENU = {
     "partition": 2,
     "clog": 2,
     "heal": 6,
+    "slow": 2,
+    "repeat": 2,
     "pause": 3,
+    "overflow": 1,
+    "miss": 2,
+    "leave": 1,
     "crash": 3,
     "restart": 4,
     "step_clock": 2,
@@ -38,90 +38,16 @@ MENU = {
 }
 """The faults and their weights."""
 
+DELAYS_S = ((0.0001, 0.001), (0.001, 0.3), (0.2, 0.5))
+"""What the ways of packets may change to, shortest and longest."""
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a person may fix; None leaves it to the seed."""
-
-    nodes: int | None = None
-    records: int | None = None
-    seconds: float | None = None
-    loss: float | None = None
-    churn: float | None = None
+OVERFLOW_RAW_BYTES = 60_000
+OVERFLOW_RECORDS = (EAGER_BYTES_MAX + SOCKET_BYTES) // OVERFLOW_RAW_BYTES + 5
+"""So many records of this size, posted at once, are more than a socket and an outbox take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that is drawn before the first event.
-
-    Attributes:
-        machines: in order; the last `late` of them start during the trouble.
-        loss: share of frames lost, by frame type.
-        churn: crashes and restarts weigh this many times their share of the menu.
-        faults: how many are drawn from the menu over `seconds`.
-        contested, large: share of records that fight for one of few ids; that are over 64 KiB.
-    """
-
-    seed: int
-    machines: tuple[Machine, ...]
-    late: int
-    records: int
-    seconds: float
-    ttl_ms: int
-    delay_s: tuple[float, float]
-    multicast: bool
-    beacon_loss: float
-    loss: dict[int, float]
-    churn: float
-    faults: int
-    contested: float
-    large: float
-
-    def lines(self) -> list[str]:
-        """The plan for people, a line each."""
-        machines = [f"  {m}" for m in self.machines]
-        return [f"{k} = {v}" for k, v in asdict(self).items() if k != "machines"] + ["machines:", *machines]
-
-
-def draw(seed: int, options: Options) -> Plan:
-    """Draw everything a seed fixes in advance."""
-    r = Random(f"plan {seed}")
-    count = options.nodes or r.choice((2, 3, 3, 4, 5, 6, 7))
-    spread_ms = r.choice((0, 0, 1_000, CORE_SPREAD_MS - 5_000))
-    full = r.random() < 0.2
-    machines = [
-        Machine(
-            f"10.0.0.{number + 1}:7946",
-            r.randint(-spread_ms, spread_ms),
-            r.choice((0.0, 0.0, r.uniform(-200, 200))),
-            StoreLimits(r.randint(5, 40)) if full and number and r.random() < 0.4 else StoreLimits(),
-        )
-        for number in range(count)
-    ]
-    if count > 2 and r.random() < 0.15:
-        off_ms = r.choice((-1, 1)) * r.randint(*FAR_MS)
-        machines[-1] = Machine(machines[-1].address, off_ms, 0.0, far=True)
-    loss: dict[int, float] = {}
-    if options.loss is not None:
-        loss = dict.fromkeys(LOST_TYPES, options.loss)
-    elif r.random() < 0.5:
-        loss = {t: p for t in LOST_TYPES if (p := r.choice((0.0, 0.0, 0.1, 0.3)))}
-    return Plan(
-        seed=seed,
-        machines=tuple(machines),
-        late=r.choice((0, 0, 1)) if count > 2 else 0,
-        records=options.records or r.randint(10, 150),
-        seconds=options.seconds or r.uniform(10, 40),
-        ttl_ms=r.choice((86_400_000, 86_400_000, 60_000, 20_000)) if spread_ms < 2_000 else 86_400_000,
-        delay_s=r.choice(((0.0002, 0.002), (0.001, 0.05), (0.001, 0.2))),
-        multicast=r.random() < 0.7,
-        beacon_loss=r.choice((0.0, 0.3)),
-        loss={t: p for t, p in loss.items() if p},
-        churn=1.0 if options.churn is None else options.churn,
-        faults=r.choice((0, 3, 8, 15)),
-        contested=r.choice((0.0, 0.1, 0.4)),
-        large=r.choice((0.0, 0.0, 0.0, 0.05)),
-    )
+RETURN_SHARE = 0.7
+"""Share of machines that are off when the trouble ends and are on again in peace."""
 
 
 class Chaos:
@@ -134,6 +60,7 @@ class Chaos:
         self._weights = [w * (plan.churn if n in ("crash", "restart") else 1) for n, w in MENU.items()]
         seeds = () if plan.multicast else tuple(m.address for m in plan.machines[:2])
         self._seeds = seeds
+        self._numbers = itertools.count()
 
     def start(self, machine: Machine) -> Host:
         """Start a node on a machine."""
@@ -148,22 +75,24 @@ class Chaos:
         getattr(self, name)()
 
     def end(self) -> None:
-        """No faults any more: every path open, every process running, every machine on."""
+        """No faults any more: paths open, processes running, machines on, but for some that stay off."""
         world = self._world
         world.note("the trouble ends")
         world.cut.clear()
-        world.loss, world.beacon_loss = {}, 0.0
+        world.loss, world.beacon_loss, world.delay_s = {}, 0.0, self._plan.delay_s
         for host in world.living():
             host.go_on(timer_first=True)
         for machine in self._down():
-            self.start(machine)
+            if machine in self._plan.machines[:2] or self.rng.random() < RETURN_SHARE:
+                self.start(machine)
 
     # --- the menu ---------------------------------------------------------------------------------------
 
     def cut(self) -> None:
-        """Two machines no longer reach each other."""
-        a, b = self._two()
-        self._world.cut |= {(a, b), (b, a)}
+        """Two machines, or a few pairs of many, no longer reach each other."""
+        for _ in range(1 + len(self._plan.machines) // 10):
+            a, b = self._two()
+            self._world.cut |= {(a, b), (b, a)}
 
     def cut_one_way(self) -> None:
         """One machine no longer reaches another, which still reaches it."""
@@ -192,18 +121,63 @@ class Chaos:
             if self.rng.random() < 0.6:
                 self._world.cut.discard(way)
 
+    def slow(self) -> None:
+        """Packets take longer or shorter from now on, and overtake each other more or less."""
+        self._world.delay_s = self.rng.choice(DELAYS_S)
+
+    def repeat(self) -> None:
+        """A node sends again what it holds, in any order: doubled and reordered as TCP never does."""
+        link = self._any_link()
+        if link is None:
+            return
+        held = link.host.listing()
+        again = self.rng.sample(held, min(len(held), self.rng.randint(1, 40)))
+        for batch in batches(again):
+            link.outbox.push(encode_push(batch))
+        told = self.rng.sample(again, len(again))
+        link.outbox.send(IHave(self.rng.choice((b"", link.host.node_id)), b"".join(r.digest for r in told)))
+        link.write()
+
     def pause(self) -> None:
         """A process is stopped for a while, sometimes long enough to be given up."""
         host = self._any_host()
         if host is not None and not host.paused:
-            host.pause()
-            seconds, first = self.rng.choice((0.2, 2.0, 5.0, 12.0)), self.rng.random() < 0.5
-            self._world.at(self._world.now_s + seconds, lambda: host.go_on(timer_first=first))
+            self._stop(host, self.rng.choice((0.2, 2.0, 5.0, 12.0)))
+
+    def overflow(self) -> None:
+        """A client posts more at once than an outbox takes; one of those it is for does not even read."""
+        link = self._any_link()
+        if link is None or link.peer_end.host.paused:
+            return
+        self._stop(link.peer_end.host, self.rng.choice((1.0, 4.0)))
+        for _ in range(OVERFLOW_RECORDS):
+            number = next(self._numbers)
+            link.host.submit(f"burst {number}", f"{number:07} ".ljust(OVERFLOW_RAW_BYTES, "x"))
+
+    def miss(self) -> None:
+        """A node stores what a client posts, but its engine is only told that it missed something."""
+        host = self._any_host()
+        if host is None or host.paused:
+            return
+        for _ in range(self.rng.randint(1, 5)):
+            number = next(self._numbers)
+            submission = host.admission.submit(f"missed {number}", f"raw {number}", None, host.now().wall_ms)
+            if submission.answer is Answer.STORED and submission.record is not None:
+                self._world.posted[submission.record.digest] = (submission.record, self._world.now_s)
+        host.feed(v.Missed())
+
+    def leave(self) -> None:
+        """A node says goodbye and ends."""
+        host = self._any_host()
+        if host is not None and not host.paused:
+            host.feed(v.Leaving())
+            host.crash(power=True)
 
     def crash(self) -> None:
-        """A node ends, with all it held; its machine stays on or does not."""
-        host = self._any_host()
-        if host is not None:
+        """A node, or a third of many at once, ends with all it held; its machine stays on or does not."""
+        living = self._world.living()
+        at_once = len(living) // 3 if len(living) >= MANY_NODES and self.rng.random() < 0.2 else 1
+        for host in self.rng.sample(living, min(at_once, len(living))):
             host.crash(power=self.rng.random() < 0.6)
 
     def restart(self) -> None:
@@ -225,13 +199,10 @@ class Chaos:
 
     def spoil(self) -> None:
         """A node writes what no node writes."""
-        host = self._any_host()
-        if host is None or host.paused or not host.links:
-            return
-        link = self.rng.choice(list(host.links.values()))
-        if link.state == "up":
-            garbage, harmful = self._garbage(host)
-            self._world.note(f"{host} spoils its link with {link.peer.hex()[:4]}: {garbage[:12].hex()}")
+        link = self._any_link()
+        if link is not None:
+            garbage, harmful = self._garbage(link.host)
+            self._world.note(f"{link.host} spoils its link with {link.peer.hex()[:4]}: {garbage[:12].hex()}")
             link.spoil(garbage, harmful=harmful)
 
     # --- helpers ----------------------------------------------------------------------------------------
@@ -263,6 +234,17 @@ class Chaos:
     def _any_host(self) -> Host | None:
         living = self._world.living()
         return self.rng.choice(living) if living else None
+
+    def _any_link(self) -> Endpoint | None:
+        """A link that is up, from the side of a node that runs."""
+        host = self._any_host()
+        links = [] if host is None or host.paused else [e for e in host.links.values() if e.state == "up"]
+        return self.rng.choice(links) if links else None
+
+    def _stop(self, host: Host, seconds: float) -> None:
+        first = self.rng.random() < 0.5
+        host.pause()
+        self._world.at(self._world.now_s + seconds, lambda: host.go_on(timer_first=first))
 
     def _down(self) -> list[Machine]:
         return [m for m in self._plan.machines if self._world.host_at(m.address) is None]

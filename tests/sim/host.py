@@ -235,9 +235,18 @@ class Host:
         last, more = (None, False) if page is None else (page.last, page.more)
         self.feed(
             v.Received(
-                endpoint.peer, a.stored, a.known, a.ignored, a.rejected, a.full, page is not None, last, more,
-                message.origin if isinstance(message, Push) else b"", a.large,
-            )  # fmt: skip
+                endpoint.peer,
+                a.stored,
+                a.known,
+                a.ignored,
+                a.rejected,
+                a.full,
+                page is not None,
+                last,
+                more,
+                message.origin if isinstance(message, Push) else b"",
+                a.large,
+            )
         )
 
     # --- the engine -------------------------------------------------------------------------------------

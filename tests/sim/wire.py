@@ -85,9 +85,11 @@ class Endpoint:
         self.state = "hello"
         self.ours: Hello
         self.theirs: Hello | None = None
-        self.outbox = Outbox(host)
+        self.outbox = Outbox(host.desk)
         self.spoilt = False
         self.peer_end: Endpoint
+        self.peer_name = ""
+        self._full = False  # the socket: there may be more to write
         self._garbage: bytes | None = None
         self._reader = FrameReader()
         self._out = Pipe(host.world, host.address, other.address, self._carried)
@@ -102,8 +104,9 @@ class Endpoint:
 
     def write(self) -> None:
         """Write what is queued as far as the socket takes it."""
-        while self.state == "up" and self._out.unread_bytes < SOCKET_BYTES:
-            data = self.outbox.next_write()
+        while self.state == "up":
+            self._full = self._out.unread_bytes >= SOCKET_BYTES
+            data = b"" if self._full else self.outbox.next_write()
             if not data:
                 return
             self._send(self._without_lost(data) if self.host.world.loss else data)
@@ -168,7 +171,8 @@ class Endpoint:
     def was_read(self, count_bytes: int) -> None:
         """The other side took bytes of ours: the socket has room."""
         self._out.unread_bytes -= count_bytes
-        self.write()
+        if self._full:
+            self.write()
 
     def unpunished(self, data: bytes) -> bool:
         """Whether this very chunk was harmful garbage."""
@@ -206,7 +210,7 @@ class Endpoint:
     def begin(self) -> None:
         """Begin the handshake; the side that dialled speaks first."""
         world, host = self.host.world, self.host
-        self.ours = host.hello()
+        self.ours = host.hello(self.peer_end.host.address.rpartition(":")[0])
         world.at(world.now_s + HANDSHAKE_TIMEOUT_S, lambda: host.do(self._expire))
         if self.dialled:
             self._send(encode(self.ours))
@@ -228,11 +232,12 @@ class Endpoint:
         """Say why the other side is not welcome; as cluster/connector.py."""
         now = self.host.now()
         refusal = incompatible(self.ours, theirs, now.wall_ms)
-        return refusal or self.host.engine.membership.refusal(theirs, dialled=self.dialled, now=now)
+        return refusal or self.host.engine.refusal(theirs, dialled=self.dialled, now=now)
 
     def _up(self) -> None:
         assert self.theirs is not None
         self.state = "up"
+        self.peer_name = self.peer.hex()[:4]
         if not self.dialled:
             self.address = f"{self.peer_end.host.address.rpartition(':')[0]}:{self.theirs.port}"
         self.host.link_up(self)
@@ -267,6 +272,10 @@ class Endpoint:
     def _over(self) -> None:
         self.state = "over"
         self._out.send(b"")
+
+    def unwrite(self) -> None:
+        """Take back what is on its way, as if its process had not come to writing it. It must end now."""
+        self._out.clear()
 
     def vanish(self, *, power: bool) -> None:
         """This side's process is gone. Its system says so to the other side, if it still has power."""
