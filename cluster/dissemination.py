@@ -20,7 +20,7 @@ from cluster.codec import split_digests, split_node_ids
 from cluster.members import Members
 from cluster.messages import FACTS, Graft, IHave, Prune, Want
 from cluster.plumtree import Trees
-from cluster.pull import GRAFT_S_MAX, Pull
+from cluster.pull import GRAFT_S_START, Pull
 from cluster.vocabulary import Degraded, Effect, Holdings, Now, PushRecords, Received, Send, Serve
 
 EAGER_BYTES_MAX = 64 * 1024
@@ -76,7 +76,7 @@ class Dissemination:
         """The tier has changed: trees begin anew, and so does the graft timer."""
         self.partial = partial
         self._trees.clear()
-        self._pull.begin(TREE_GRAFT_S if partial else GRAFT_S_MAX)
+        self._pull.begin(TREE_GRAFT_S if partial else GRAFT_S_START)
 
     # --- what is new ------------------------------------------------------------------------------------
 

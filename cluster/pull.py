@@ -25,6 +25,9 @@ ASKED_MAX = 2_048
 
 GRAFT_S_MIN = 0.005
 GRAFT_S_MAX = 0.250
+GRAFT_S_START = 0.120
+"""Before anything is measured. When an origin dies and a single node of 64 has its record, three or four
+graft timers pass one after the other until all have it; that shall be well under a second."""
 GRAFT_FACTOR = 4.0
 GAP_FADE = 0.99
 """A maximum that fades by a hundredth with each sample stands in for a high percentile of the gap."""
@@ -71,7 +74,7 @@ class Pull:
     def __init__(self) -> None:
         self._missing: OrderedDict[bytes, _Missing] = OrderedDict()
         self._asked_of: dict[bytes, int] = {}
-        self._gap_s = GRAFT_S_MAX / GRAFT_FACTOR  # cautious: a payload that comes twice costs more than time
+        self._gap_s = GRAFT_S_START / GRAFT_FACTOR
         self._paused_until_s = 0.0
         self._cautious = False
         self._waiting = False

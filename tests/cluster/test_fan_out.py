@@ -9,7 +9,7 @@ from tests.cluster.peer import ScriptedPeer, config, running, until
 RAW_BYTES = 60_000
 """Just below the size from which on records are announced."""
 
-TIMEOUT_S = 3.0
+TIMEOUT_S = 8.0
 """Far more than a push takes, even on a busy machine."""
 
 

@@ -6,6 +6,7 @@ from cluster.pull import (
     FULL_PAUSE_S,
     GRAFT_S_MAX,
     GRAFT_S_MIN,
+    GRAFT_S_START,
     MISSING_MAX,
     TRIES_MAX,
     Ask,
@@ -38,9 +39,9 @@ def test_what_is_on_its_way_is_given_time_and_then_asked_for() -> None:
     pull = Pull()
     pull.announced(A, C, [digest(1)], 10.0, at_once=False)
 
-    assert pull.tick(10.0 + GRAFT_S_MAX - 0.001) == []
-    assert pull.deadline_s == 10.0 + GRAFT_S_MAX
-    assert {A: [digest(1)]} == wants(pull.tick(10.0 + GRAFT_S_MAX))
+    assert pull.tick(10.0 + GRAFT_S_START - 0.001) == []
+    assert pull.deadline_s == 10.0 + GRAFT_S_START
+    assert {A: [digest(1)]} == wants(pull.tick(10.0 + GRAFT_S_START))
 
 
 def test_a_record_announced_by_many_is_asked_of_one() -> None:
