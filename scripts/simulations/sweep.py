@@ -99,6 +99,7 @@ def run_sweep(name: str, setups: list[Setup], *, trace: bool, as_json: bool) -> 
             except Violation as violation:
                 raise Violation(f"{name} with {setup}: {violation}") from violation
             done.append(figures)
+            gc.collect()  # a cluster is one great cycle, and the next one needs the room
             if as_json:
                 _echo(name, setup, figures)
     return done
