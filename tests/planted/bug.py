@@ -59,8 +59,11 @@ def _call(function: Callable[..., object], arguments: tuple[object, ...]) -> Non
         return
     try:
         trio.run(function, *arguments)
-    except* AssertionError as group:
-        raise AssertionError(str(group.exceptions)) from group
+    except BaseExceptionGroup as group:
+        failed, others = group.split(AssertionError)
+        if failed is None or others is not None:
+            raise
+        raise AssertionError(str(failed.exceptions)) from group
 
 
 def seeds(count: int, options: Options) -> Catcher:
