@@ -24,11 +24,20 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 20.0
 
+PORTS = range(20_000, 32_000)
+"""Ports for nodes: outside the range that outgoing connections draw from."""
+
+PARTS = 4
+"""Parts of `PORTS`, of which each process of a test run draws from one: what is free a moment ago for one
+would otherwise now and then be taken by another before it is used."""
+
+_PART_PORTS = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % PARTS :: PARTS]
+
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port that was free a moment ago, outside the range that outgoing connections draw from."""
+    """Return a port of ours that was free a moment ago."""
     while True:
-        port = 20_000 + secrets.randbelow(12_000)
+        port = secrets.choice(_PART_PORTS)
         with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
