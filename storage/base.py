@@ -165,5 +165,9 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish writing and release what the store holds open. It must not be used afterwards."""
+        """Finish writing and release what the store holds open. It must not be used afterwards.
+
+        Raises:
+            OSError: something could not be written; all is released nevertheless.
+        """
         ...

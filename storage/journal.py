@@ -1,0 +1,110 @@
+"""The store that survives: memory holds the truth and answers everything, a journal follows it.
+
+`add` puts the record into memory and tells a writer thread, which commits what has gathered in one
+transaction; whoever must know that a record is safe waits for `durable_seq` to reach its number. The
+journal is told of every record that comes and of every one that goes, so that file and memory hold the
+same as soon as the thread has caught up.
+
+When the disk is full or fails, memory goes on: records already taken in (peers may have them by then) stay
+and wait in line, and `trouble` says why. Who takes records from clients refuses them while there is
+trouble; records from peers are taken until the line is full, then refused like in a full store, and
+fetched from the peers later. When the disk has room again the line is written and all is well without a
+restart.
+"""
+
+from storage.base import StoreFull, StoreLimits
+from storage.data_dir import DataDir
+from storage.journal_writer import JournalWriter
+from storage.memory import MemoryStore
+from storage.restore import JournalReport, Progress, restore
+from validator import Record
+
+
+class JournalBehind(StoreFull):
+    """Too much waits to be written to the journal. Nothing was stored.
+
+    Attributes:
+        limit: `journal`. limit_max: int, how many records may wait.
+    """
+
+    def __init__(self, waiting: int, waiting_max: int, trouble: str) -> None:
+        super().__init__("journal", waiting_max)
+        self.args = (f"{waiting} records wait to be written to the journal: {trouble or 'it is behind'}",)
+
+
+class JournalStore(MemoryStore):
+    """Hold records in memory and in a journal. Implements `Store`; every read is that of `MemoryStore`.
+
+    Opening reads the journal, which takes about ten seconds for a million records and blocks.
+
+    Args:
+        ttl_ms, limits: as in `MemoryStore`.
+        directory: the data directory, claimed; the store releases it, also when opening fails.
+        wall_ms: int, Unix milliseconds now; rows whose life is over by then do not come back.
+        progress: called on this thread with the rows read so far and their total (0: not known).
+
+    Raises:
+        StoreUnusable: the journal cannot be used; its text names the path and says why.
+        ValueError: `ttl_ms` is less than 1 (the caller's fault).
+    """
+
+    def __init__(
+        self,
+        ttl_ms: int,
+        limits: StoreLimits | None,
+        directory: DataDir,
+        wall_ms: int,
+        progress: Progress = lambda done, total: None,
+    ) -> None:
+        self._directory = directory
+        self._writer: JournalWriter | None = None
+        try:
+            super().__init__(ttl_ms, limits)
+            restored = restore(directory, self, ttl_ms, wall_ms, progress)
+        except BaseException:
+            directory.release()
+            raise
+        self.report: JournalReport = restored.report
+        """What came back at the start."""
+        first_new = self._seq - len(restored.adds) + 1  # what the file lacks was offered last
+        self._writer = JournalWriter(restored.file, restored.bound, durable_seq=first_new - 1)
+        for seq, record in enumerate(restored.adds, first_new):
+            self._writer.add(seq, record)
+        for record in restored.drops:
+            self._writer.drop(record)
+
+    @property
+    def writer(self) -> JournalWriter:
+        """The journal's writer: `durable_seq`, `trouble`, `on_change`, `wait_durable`."""
+        assert self._writer is not None  # set once the journal has been read
+        return self._writer
+
+    def close(self) -> None:
+        """Write what waits and let go of the directory.
+
+        Raises:
+            OSError: some records could not be written and are lost with this process. All is released.
+        """
+        lost = self.writer.close()
+        self._directory.release()
+        if lost:
+            raise OSError(f"{lost} records could not be saved: {self.writer.trouble}")
+
+    # --- told by MemoryStore of every change ------------------------------------------------------------
+
+    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> None:
+        writer = self._writer
+        if writer is not None and not writer.line.has_room(record):
+            raise JournalBehind(len(writer.line), writer.line.records_max, writer.trouble)
+        super()._make_room(record, loser, wall_ms)
+
+    def _insert(self, record: Record) -> int:
+        seq = super()._insert(record)
+        if self._writer is not None:
+            self._writer.add(seq, record)
+        return seq
+
+    def _remove(self, record: Record) -> None:
+        super()._remove(record)
+        if self._writer is not None:
+            self._writer.drop(record)

@@ -1,0 +1,209 @@
+"""The thread that writes the journal: what has gathered goes into the file in one transaction.
+
+Callers say what came (`add`) and what went (`drop`) and never wait. The thread takes what there is,
+commits it, and says up to which number everything is safe.
+
+When a commit fails, everything it held goes back in line and is tried again, with growing pauses, until
+there is room; meanwhile `trouble` says why. A full disk can still make room by itself: removals go first
+and alone, because they need little space and free pages for what follows.
+"""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+from storage.journal_file import JournalFile, NoRoom, is_full
+from storage.journal_line import BATCH_CHARS_MAX, BATCH_RECORDS_MAX, Batch, Line
+from validator import Record
+
+COMMIT_EVERY_S = 0.002
+"""Least time between the beginnings of two commits. Our choice: a commit costs 150 us of CPU beside the sync
+(measured), so a stream of single records is grouped; the first after a quiet time does not wait."""
+
+RETRY_S_MIN = 0.1
+RETRY_S_MAX = 2.0
+"""Pause after a failed commit, doubling from the first to the second: who made room sees it used at once."""
+
+
+class JournalWriter:
+    """Write records to a journal from a thread of its own.
+
+    `add` and `drop` are for one thread, everything else may be called from any.
+
+    Args:
+        file: the open journal; it belongs to this object from now on.
+        bound: bytes, rows with keys below it are left from an earlier run and over: remove them at leisure.
+        durable_seq: int, everything up to this number is in the file already.
+
+    Attributes:
+        line: what waits to be written, and how much may.
+        on_change: called on the writer thread whenever `durable_seq` or `trouble` has changed. It must
+            return at once, raise nothing, and not use the writer but for its properties.
+    """
+
+    def __init__(self, file: JournalFile, bound: bytes = b"", durable_seq: int = 0) -> None:
+        self.line = Line(durable_seq)
+        self.on_change: Callable[[], None] = lambda: None
+        self._file = file
+        self._bound = bound
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._done = threading.Condition(self._lock)
+        self._idle = self._busy = self._closing = False
+        self._spare = True  # there may be free pages to give back
+        self._durable_seq = durable_seq
+        self._commits = 0
+        self._trouble = ""
+        self._retry_s = 0.0
+        self._not_before_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="dayfly-journal", daemon=True)
+        self._thread.start()
+
+    # --- for the store ----------------------------------------------------------------------------------
+
+    def add(self, seq: int, record: Record) -> None:
+        """Have `record` written, which is number `seq` (int, greater than all before)."""
+        with self._lock:
+            self.line.add(seq, record)
+            if record.key < self._bound:  # a clock set back: not to be taken for a row of the earlier run
+                self._bound = record.key
+            self._wake()
+
+    def drop(self, record: Record) -> None:
+        """Have the row of `record` removed, or never written if it still waits."""
+        with self._lock:
+            self.line.drop(record)
+            self._wake()
+
+    @property
+    def durable_seq(self) -> int:
+        """All records up to this number are on the disk, or gone again."""
+        return self._durable_seq
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment; empty when all is well."""
+        return self._trouble
+
+    @property
+    def commits(self) -> int:
+        """How many transactions have been committed."""
+        return self._commits
+
+    def wait_durable(self, seq: int, timeout_s: float) -> bool:
+        """Block until `durable_seq` has reached `seq`; return whether it has within `timeout_s` seconds."""
+        with self._lock:
+            return self._done.wait_for(lambda: self._durable_seq >= seq, timeout_s)
+
+    def wait_clean(self, timeout_s: float) -> bool:
+        """Block until file and store hold the same; return whether they do within `timeout_s` seconds."""
+        with self._lock:
+            return self._done.wait_for(lambda: not (self._busy or self._has_work()), timeout_s)
+
+    def close(self) -> int:
+        """Write what waits, let go of the file, and return how many records could not be written."""
+        with self._lock:
+            self._closing = True
+            self._work.notify()
+        self._thread.join()
+        self._file.close()
+        return len(self.line)
+
+    # --- the thread -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except BaseException as exc:
+            # Nobody may wait for a thread that is no more: say so, and let the interpreter report it.
+            with self._lock:
+                self._trouble = f"the writer thread has ended: {exc!r}"
+            self.on_change()
+            raise
+
+    def _turn(self) -> bool:
+        """Wait for work and do some of it; return whether there is a next turn."""
+        with self._lock:
+            self._wait_for_work()
+            if self._closing and self.line.empty:
+                return False
+            batch = self.line.take(removals_first=bool(self._trouble) and not self._closing)
+            bound = b"" if self._closing else self._bound
+            self._busy = True
+            self._not_before_s = time.monotonic() + COMMIT_EVERY_S
+        try:
+            if batch.adds or batch.drops:
+                self._file.commit([record for _, record in batch.adds.values()], list(batch.drops))
+            self._finish(batch)
+            if bound and not self._file.drop_below(bound, BATCH_RECORDS_MAX, BATCH_CHARS_MAX):
+                self._forget(bound)
+            elif self._spare:
+                self._spare = self._file.give_back()
+        except (sqlite3.Error, OSError, NoRoom) as exc:
+            self._fail(exc)
+            if self._closing:
+                return False
+        with self._lock:
+            self._busy = False
+            self._done.notify_all()
+        return True
+
+    def _wake(self) -> None:
+        if self._idle or self.line.full_batch:
+            self._idle = False
+            self._work.notify()
+
+    def _wait_for_work(self) -> None:
+        self._idle = True
+        self._work.wait_for(self._has_work)
+        self._idle = False
+        left_s = self._not_before_s - time.monotonic()
+        if left_s > 0:
+            self._work.wait_for(self._is_urgent, left_s)
+
+    def _has_work(self) -> bool:
+        unsaid = self.line.seq > self._durable_seq
+        return bool(not self.line.empty or unsaid or self._bound or self._spare or self._closing)
+
+    def _is_urgent(self) -> bool:
+        return self._closing or (not self._trouble and self.line.full_batch)
+
+    def _finish(self, batch: Batch) -> None:
+        """Say that a batch is safe."""
+        with self._lock:
+            before = (self._durable_seq, self._trouble)
+            self.line.done()
+            self._commits += bool(batch.adds or batch.drops)
+            self._durable_seq = max(self._durable_seq, batch.seq)
+            self._spare |= bool(batch.drops)
+            if batch.adds or not len(self.line):
+                self._trouble, self._retry_s = "", 0.0
+            changed = before != (self._durable_seq, self._trouble)
+            self._done.notify_all()  # before the housekeeping that may follow
+        if changed:
+            self.on_change()
+
+    def _fail(self, exc: Exception) -> None:
+        """Say that nothing can be written, and why; what was in hand waits again."""
+        if is_full(exc):
+            self._file.settle()
+        else:
+            with contextlib.suppress(sqlite3.Error):
+                self._file.reopen()
+        with self._lock:
+            self.line.put_back()
+            before, self._trouble = self._trouble, self._file.reason(exc)
+            self._retry_s = min(max(self._retry_s * 2, RETRY_S_MIN), RETRY_S_MAX)
+            self._not_before_s = time.monotonic() + self._retry_s
+        if before != self._trouble:
+            self.on_change()
+
+    def _forget(self, bound: bytes) -> None:
+        """Nothing is left of the earlier run's expired rows."""
+        with self._lock:
+            if self._bound == bound:
+                self._bound = b""
+            self._spare = True

@@ -1,0 +1,101 @@
+"""The line before the journal, against the plainest file: a set of keys."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.journal_line import BATCH_CHARS_MAX, BATCH_RECORDS_MAX, Line
+from tests.storage.journals import make_record
+from validator import Record
+
+RECORDS = [make_record(n) for n in range(6)]
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("change"), st.integers(0, len(RECORDS) - 1)),
+        st.tuples(st.sampled_from(["write", "fail", "take"]), st.integers(0, 1)),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=1_000)
+@given(script=steps)
+def test_whatever_comes_goes_and_fails_the_file_ends_as_the_store(script: list[tuple[str, int]]) -> None:
+    """Records come, go and come again, also while they are written; what is called safe is in the file."""
+    line, seq, taken = Line(0), 0, None
+    held: dict[bytes, tuple[int, Record]] = {}
+    file: set[bytes] = set()
+    for verb, number in [*script, ("write", 0), ("write", 0), ("write", 0)]:
+        if verb == "change":
+            record = RECORDS[number]
+            if record.key in held:
+                del held[record.key]
+                line.drop(record)
+            else:
+                seq += 1
+                held[record.key] = (seq, record)
+                line.add(seq, record)
+            continue
+        taken = taken or line.take(removals_first=bool(number))
+        if verb == "write":
+            file = (file - taken.drops.keys()) | taken.adds.keys()
+            line.done()
+            assert {key for key, (n, _) in held.items() if n <= taken.seq} <= file
+            taken = None
+        elif verb == "fail":
+            line.put_back()
+            taken = None
+    assert file == held.keys()
+    assert line.empty
+    assert len(line) == 0
+    line.chars_max = 1
+    assert line.has_room(RECORDS[0])  # nothing waits, so its size does not matter
+    line.add(seq + 1, RECORDS[0])
+    assert not line.has_room(RECORDS[1])
+    line.chars_max = len(RECORDS[0].raw) + len(RECORDS[1].raw)
+    assert line.has_room(RECORDS[1])  # the count of characters came out even
+
+
+def test_a_batch_has_a_most_of_records() -> None:
+    """One more than the most waits for the next batch."""
+    line = Line(0)
+    for n in range(1, BATCH_RECORDS_MAX + 2):
+        assert line.full_batch == (n > BATCH_RECORDS_MAX)
+        line.add(n, make_record(n))
+    batch = line.take()
+    assert (len(batch.adds), batch.seq) == (BATCH_RECORDS_MAX, BATCH_RECORDS_MAX)
+    assert len(line) == BATCH_RECORDS_MAX + 1
+    line.done()
+    assert line.take().seq == BATCH_RECORDS_MAX + 1
+
+
+def test_a_batch_has_a_most_of_characters() -> None:
+    """As many as fit to the character; a record that is larger alone goes alone; removals count too."""
+    half = make_record(1, "x" * (BATCH_CHARS_MAX // 2))
+    other = make_record(2, "y" * (BATCH_CHARS_MAX // 2))
+    small, huge = make_record(3, "z"), make_record(4, "h" * (BATCH_CHARS_MAX + 1))
+    line = Line(0)
+    for seq, record in enumerate((half, other, small, huge), 1):
+        line.add(seq, record)
+    for expected in ([half.key, other.key], [small.key], [huge.key]):
+        assert list(line.take().adds) == expected
+        line.done()
+    for record in (half, other, small, huge):
+        line.drop(record)
+    for expected in ([half.key, other.key], [small.key], [huge.key]):
+        assert list(line.take().drops) == expected
+        line.done()
+
+
+def test_the_line_is_full_at_its_limit() -> None:
+    """The last record within the limit is taken, the next is not; what is in flight still counts."""
+    line = Line(0)
+    line.records_max = 3
+    for n in range(1, 4):
+        assert line.has_room(make_record(n))
+        line.add(n, make_record(n))
+    assert not line.has_room(make_record(4))
+    line.take()
+    assert not line.has_room(make_record(4))
+    line.done()
+    assert line.has_room(make_record(4))
