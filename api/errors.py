@@ -32,6 +32,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "busy": 503,
     "bad-version": 505,
     "store-full": 507,
+    "not-durable": 507,
 }
 """All codes and their HTTP status. A code never changes its meaning; new ones may come."""
 
@@ -56,6 +57,7 @@ TITLE_BY_CODE: Final[dict[str, str]] = {
     "internal": "The node failed; the record may or may not be stored",
     "busy": "The node has too much in hand just now",
     "store-full": "The store is full",
+    "not-durable": "The record cannot be saved to disk now",
 }
 
 CODE_BY_HEAD_STATUS: Final = {431: "head-too-large", 501: "not-implemented", 505: "bad-version"}

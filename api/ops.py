@@ -19,13 +19,13 @@ def make_blueprint(node: Node, limits: HttpLimits, statistics: ServerStatistics)
 
     @routes.get("/healthz")
     async def healthz() -> Response:
-        """Alive: this answer is the proof."""
-        return _text("ok\n")
+        """Alive: this answer is the proof. A journal in trouble is told of: reads and gossip go on."""
+        return _text("ok\n" + _trouble(node))
 
     @routes.get("/readyz")
     async def readyz() -> Response:
         """Ready: listening, and caught up with a peer or alone past the grace time."""
-        return _text("ready\n") if node.ready else _text("catching up\n", 503)
+        return _text("ready\n" + _trouble(node)) if node.ready else _text("catching up\n", 503)
 
     @routes.get("/v1/node")
     async def show_node() -> Response:
@@ -64,6 +64,7 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
         "records": store.records,
         "bytes": store.bytes,
         "oldest_time_stamp": store.oldest_time_stamp,
+        "journal": node.journal and msgspec.to_builtins(node.journal),
         "admission": node.admission_totals(),
         "gossip": node.gossip_totals(),
         "clients": msgspec.to_builtins(statistics.snapshot()),
@@ -83,6 +84,10 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
             "http": msgspec.to_builtins(limits),
         },
     }
+
+
+def _trouble(node: Node) -> str:
+    return f"posts are refused: {node.journal.trouble}\n" if node.journal and node.journal.trouble else ""
 
 
 def _text(body: str, status: int = 200) -> Response:

@@ -30,9 +30,26 @@ def submit(node: Node, id: str | None, raw: str, signature: str | None) -> tuple
     verdict = submission.verdict
     if verdict is None:
         raise AssertionError(f"{submission.answer} came without a verdict")
-    if submission.answer is Answer.FULL:
-        raise Problem("store-full", f"{verdict.reason}; room comes back as records expire")
     raise Problem(verdict.code, verdict.reason)
+
+
+async def saved(node: Node, record: Record) -> None:
+    """Wait until a record that is held is as safe as this node promises: with a journal, on the disk.
+
+    Raises:
+        Problem: it is not, and may never be. It stays held, spreads, and is saved when that is possible.
+    """
+    seq = node.unsaved(record)
+    if seq and (trouble := await node.saved(seq)):
+        raise not_saved(trouble)
+
+
+def not_saved(trouble: str) -> Problem:
+    """Say that a record was taken in and could not be saved."""
+    return Problem(
+        "not-durable",
+        f"{trouble}; the record was taken in and waits; post it again to learn whether it is safe",
+    )
 
 
 async def body_bytes() -> bytes:

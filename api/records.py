@@ -12,7 +12,7 @@ from werkzeug.routing import BaseConverter
 from api.cursor import Position, make_cursor, parse_since
 from api.errors import Problem
 from api.parse import parse_json, parse_limit, parse_text
-from api.posting import body_bytes, submit
+from api.posting import body_bytes, not_saved, saved, submit
 from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
 from node import Node
 from validator import Record
@@ -69,6 +69,7 @@ def make_blueprint(node: Node) -> Blueprint:
         else:
             posted = PostedRecord(raw=parse_text(body))
         record, stored = submit(node, posted.id, posted.raw, posted.signature)
+        await saved(node, record)
         return _receipt(node, record, stored=stored)
 
     @routes.put("/v1/records/<any_id:id>")
@@ -76,6 +77,7 @@ def make_blueprint(node: Node) -> Blueprint:
         """Store the body under an id; naturally idempotent."""
         _check_id_encoding(id)
         record, stored = submit(node, id, parse_text(await body_bytes()), None)
+        await saved(node, record)
         return _receipt(node, record, stored=stored)
 
     @routes.get("/v1/records/<any_id:id>")
@@ -114,23 +116,38 @@ async def _batch(node: Node, body: bytes) -> bytes:
     if len(lines) > BATCH_LINES_MAX and any(line.strip() for line in lines[BATCH_LINES_MAX:]):
         raise Problem("too-large", f"the batch has more than {BATCH_LINES_MAX} lines; none was stored")
     results: list[bytes] = []
+    unsaved: dict[int, Record] = {}  # by the number of the result
+    seq = 0
     for number, line in enumerate(lines):
         if number % BATCH_SLICE == BATCH_SLICE - 1:
             await trio.lowlevel.checkpoint()
         if line.strip():
-            results.append(msgspec.json.encode(_batch_line(node, line)))
+            view, record = _batch_line(node, line)
+            if record is not None and (waits_for := node.unsaved(record)):
+                unsaved[len(results)] = record
+                seq = max(seq, waits_for)
+            results.append(msgspec.json.encode(view))
+    if seq and (trouble := await node.saved(seq)):
+        for number, record in unsaved.items():
+            if node.unsaved(record):
+                results[number] = msgspec.json.encode(_refusal(record.id, not_saved(trouble)))
     return b"\n".join([*results, b""])
 
 
-def _batch_line(node: Node, line: bytes) -> ReceiptView:
+def _batch_line(node: Node, line: bytes) -> tuple[ReceiptView, Record | None]:
+    """Store one line's record; return the result, and the record that is held."""
     id: str | None = None
     try:
         posted = parse_json(line, PostedRecord)
         id = posted.id
         record, stored = submit(node, posted.id, posted.raw, posted.signature)
     except Problem as problem:
-        return ReceiptView(id=id or "", status=problem.status, code=problem.code, detail=problem.detail)
-    return receipt_view(node, record, stored=stored)
+        return _refusal(id or "", problem), None
+    return receipt_view(node, record, stored=stored), record
+
+
+def _refusal(id: str, problem: Problem) -> ReceiptView:
+    return ReceiptView(id=id, status=problem.status, code=problem.code, detail=problem.detail)
 
 
 async def _page(node: Node, position: Position, prefix: str, limit: int) -> PageView:

@@ -10,7 +10,7 @@ import msgspec
 from quart import Blueprint, Response
 
 from api.parse import parse_json
-from api.posting import body_bytes, submit
+from api.posting import body_bytes, saved, submit
 from node import Node
 from validator import Record
 
@@ -42,7 +42,8 @@ def make_blueprint(node: Node) -> Blueprint:
     async def post_new_data() -> Response:
         """Store one record."""
         body = parse_json(await body_bytes(), SeedRecord)
-        _, stored = submit(node, body.id, body.raw, body.signature)
+        record, stored = submit(node, body.id, body.raw, body.signature)
+        await saved(node, record)
         msg = "ok" if stored else "Data exists"
         return Response(f'{{"result":true,"msg":"{msg}"}}', 200, {"content-type": _JSON})
 

@@ -12,6 +12,7 @@ class Candidate:
         address: str, `host:port`.
         node_id: who is thought to be there, or None.
         seed: the `--join` value it comes from, or None.
+        saved: whether nothing but an earlier run of this node speaks for it.
         beacon: whether nothing but a beacon speaks for it.
         heard: how many beacons named it.
         attempts: dials that came to nothing in a row.
@@ -25,6 +26,7 @@ class Candidate:
     address: str
     node_id: bytes | None = None
     seed: str | None = None
+    saved: bool = False
     beacon: bool = False
     heard: int = 1
     attempts: int = 0

@@ -1,7 +1,8 @@
 """Addresses worth dialling, and when.
 
-Four sources: seeds (`--join`), nodes that a peer told of, nodes that were linked before, and beacons.
-Seeds and lost members are dialled for ever, with back-off and before all others. A beacon is a hint by
+Five sources: seeds (`--join`), nodes that a peer told of, nodes that were linked before, those an earlier
+run saved, and beacons. Seeds and lost members are dialled for ever, with back-off and before all others; so
+are saved addresses until a link is up, for then there is a peer to tell of others. A beacon is a hint by
 anybody: those live in a table of their own (cluster/hints.py), and the dials they lead to are rationed.
 What is being dialled is not forgotten, or more could be in flight than may.
 """
@@ -94,6 +95,11 @@ class Candidates:
 
     # --- what was heard ---------------------------------------------------------------------------------
 
+    def remember(self, addresses: Iterable[str]) -> None:
+        """Addresses that an earlier run saved: dial them."""
+        for address in addresses:
+            self._promote(address).saved = True
+
     def link_up(self, peer: bytes, address: str) -> None:
         """`peer` is linked and can be dialled at `address`: other ideas of where it lives are dropped."""
         candidate = self._promote(address)
@@ -126,6 +132,7 @@ class Candidates:
             next_s = now.s + (self._head_start(member.node_id) if head_start else 0.0)
             known = self._known.get(member.address)
             if known is not None:
+                known.saved = False
                 if known.node_id not in self._linked:
                     known.node_id = member.node_id
                 known.next_s = min(known.next_s, next_s) if hurry else known.next_s
@@ -168,7 +175,7 @@ class Candidates:
         seed.addresses = found
 
     def dial_failed(self, event: DialFailed, now: Now) -> None:
-        """A dial came to nothing: back off, or forget a mere hint that nobody answers to."""
+        """A dial came to nothing: back off, or forget a mere hint or memory that nobody answers to."""
         candidate: Candidate | None = self._known.get(event.address) or self._hints.get(event.address)
         if candidate is None:
             return
@@ -177,6 +184,11 @@ class Candidates:
         candidate.next_s = now.s + self._backoff_s(candidate.attempts)
         if event.node_id is not None:
             candidate.node_id = event.node_id
+        if candidate.saved:
+            if self._linked:
+                del self._known[event.address]
+            elif candidate.lost_s is None:
+                candidate.lost_s = now.s
         if candidate.beacon and not event.refused and candidate.attempts >= BEACON_TRIES_MAX:
             self._hints.drop(event.address)
 
@@ -253,7 +265,7 @@ class Candidates:
     def _promote(self, address: str) -> Candidate:
         """Return the candidate at `address` as a known one; what was a hint keeps its dial in flight."""
         candidate = self._known.get(address) or self._hints.drop(address) or Candidate(address)
-        candidate.beacon = False
+        candidate.beacon = candidate.saved = False
         if address not in self._known and len(self._known) >= CANDIDATES_MAX:
             self._forget_one()
         self._known[address] = candidate

@@ -35,6 +35,7 @@ ALONE_GRACE_S = 2.0
 class EngineConfig:
     """What the protocol needs to know. Times in seconds or milliseconds as the names say.
 
+    `seeds`, `saved`: addresses of peers, as configured and from an earlier run.
     `mesh_max`: with more nodes than that each is linked with a few only; `mesh_back`: with fewer than
     that each is linked with all again. Our choice: 64 sends cost an origin less than one more hop.
     """
@@ -44,6 +45,7 @@ class EngineConfig:
     seeds: tuple[str, ...] = ()
     mesh_max: int = 64
     mesh_back: int = 48
+    saved: tuple[str, ...] = ()
 
 
 class Engine:
@@ -56,6 +58,7 @@ class Engine:
         self._pull = Pull()
         self.membership = Membership(node_id, config.seeds, rng)
         self._candidates = self.membership.candidates
+        self._candidates.remember(config.saved)
         self.members = Members(node_id)
         self.views = Views(self.membership, self.members, rng, config.mesh_max, config.mesh_back)
         self._trees = Trees()

@@ -10,7 +10,8 @@ It does not speak HTTP (api) and does not decide how records travel (cluster).
 from cluster import LINK_LIMITS
 from node.admission import Answer, Submission
 from node.config import Config, ConfigError
-from node.node import VERSION, Node, PeerView
+from node.node import VERSION, Node
+from node.views import JournalView, PeerView
 
 __all__ = [
     "LINK_LIMITS",
@@ -18,6 +19,7 @@ __all__ = [
     "Answer",
     "Config",
     "ConfigError",
+    "JournalView",
     "Node",
     "PeerView",
     "Submission",

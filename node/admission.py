@@ -32,6 +32,7 @@ class Answer(Enum):
     CONFLICT = "conflict"
     """Another raw is held under this id; it stays."""
     FULL = "full"
+    """The store has no room, or could not keep the record; nothing was stored."""
     REFUSED = "refused"
 
 
@@ -98,11 +99,12 @@ class Admission:
         held = self._store.get(record.id, wall_ms)
         if held is not None:
             return self._held(held, record)
+        if self._store.trouble:
+            return self._full("not-durable", f"{self._store.trouble}; nothing was stored")
         try:
             stored = self._store.add(record, wall_ms)
         except StoreFull as full:
-            self.statistics.full += 1
-            return Submission(Answer.FULL, verdict=Verdict(Outcome.IGNORE, "store-full", str(full)))
+            return self._full("store-full", str(full))
         if isinstance(stored, Held):
             return self._held(stored.holder, record)
         self._last_ms = record.time_stamp
@@ -172,6 +174,10 @@ class Admission:
             return Submission(Answer.EXISTS, held)
         self.statistics.conflict += 1
         return Submission(Answer.CONFLICT, held)
+
+    def _full(self, code: str, reason: str) -> Submission:
+        self.statistics.full += 1
+        return Submission(Answer.FULL, verdict=Verdict(Outcome.IGNORE, code, reason))
 
     def _refused(self, verdict: Verdict) -> Submission:
         self.statistics.rejected += 1

@@ -38,6 +38,7 @@ class Config:
     multicast: tuple[str, int] | None
     name: str
     http_host: frozenset[str]
+    data_dir: Path | None
     records_max: int
     bytes_max: int
     log_format: str
@@ -156,6 +157,13 @@ SETTINGS = (
         many=True,
     ),
     Setting(
+        "data-dir",
+        "",
+        values.data_dir,
+        "Directory that keeps records over restarts; default: memory only.",
+        "PATH",
+    ),
+    Setting(
         "records-max",
         "1000000",
         values.positive,
@@ -257,6 +265,7 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
         multicast=found["multicast"],
         name=found["name"],
         http_host=frozenset(found["http_host"]),
+        data_dir=found["data_dir"],
         records_max=found["records_max"],
         bytes_max=found["bytes_max"],
         log_format=found["log_format"],

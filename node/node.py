@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 import trio
@@ -12,8 +11,11 @@ from cluster import Admitted, ClusterConfig, ClusterService, EngineConfig, Items
 from cluster.address import format_address
 from eventbus import EventBus, RecordExpired
 from node.admission import Admission, Submission
+from node.commits import Commits
 from node.config import Config
-from storage import StoreLimits, StoreStatistics, open_store
+from node.saved_peers import SavedPeers
+from node.views import JournalView, PeerView
+from storage import JournalStore, Store, StoreLimits, StoreStatistics, open_store
 from validator import Record, default_chain, key_bound
 
 _log = structlog.get_logger("dayfly.node")
@@ -29,49 +31,33 @@ SWEEP_S_MAX = 5.0
 PAGE_RECORDS_MAX = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class PeerView:
-    """A peer as people want to see it.
-
-    Attributes:
-        id: node id in hex. name, address, http: what it calls itself and where it listens.
-        state: `up`, `suspect`; `member`, known by the member list and needing no link; or `lost`.
-        in_sync: whether it held the same at the last comparison; None before the first.
-        rtt_ms, offset_ms, lag_ms: round trip, its clock minus ours, its event loop's lateness.
-        records: how many it holds. heard_s: seconds since its last word. error: why there is no link.
-    """
-
-    id: str
-    name: str
-    address: str
-    http: str
-    state: str
-    in_sync: bool | None = None
-    rtt_ms: float | None = None
-    offset_ms: int | None = None
-    lag_ms: int | None = None
-    records: int | None = None
-    heard_s: float | None = None
-    error: str = ""
-
-
 def system_clock() -> Now:
     """Read both clocks: trio's monotonic one and the machine's wall clock."""
     return Now(trio.current_time(), time.time_ns() // 1_000_000)
 
 
 class Node:
-    """One node of the cluster. `run` it; everything else is synchronous."""
+    """One node of the cluster. `run` it; everything else but `saved` is synchronous.
 
-    def __init__(self, config: Config, clock: Callable[[], Now] = system_clock) -> None:
+    Args:
+        store: where records are kept, with its journal open and to be closed by who opened it; None for
+            one in memory.
+    """
+
+    def __init__(
+        self, config: Config, clock: Callable[[], Now] = system_clock, store: Store | None = None
+    ) -> None:
         self.config = config
         self.id = secrets.token_bytes(16)
         self.started = clock()
         self.bus = EventBus()
         self.http_urls: list[str] = []
         self._clock = clock
+        self._last_addresses: list[str] = []
         self._chain = default_chain(config.ttl_ms)
-        self._store = open_store(config.ttl_ms, StoreLimits(config.records_max, config.bytes_max))
+        self._store = store or open_store(config.ttl_ms, StoreLimits(config.records_max, config.bytes_max))
+        self._commits = Commits(self._store.writer) if isinstance(self._store, JournalStore) else None
+        self._saved_peers = SavedPeers(config.data_dir if self._commits else None)
         self._admission = Admission(self._store, self._chain, self.bus)
         self.cluster = ClusterService(self._cluster_config(), self.id, self, self.bus, clock)
 
@@ -102,15 +88,25 @@ class Node:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.cluster.run)
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._saved_peers.keep, self._addresses)
             task_status.started()
             # The cluster ends by itself when the bus closes; then nothing is left to sweep for.
             await self.cluster.finished.wait()
             nursery.cancel_scope.cancel()
-        self._store.close()
+        await self._saved_peers.write(self._last_addresses)
 
     def close(self) -> None:
         """Begin to stop: the bus closes, feeds end, the cluster says goodbye, and `run` returns."""
+        self._last_addresses = self._addresses()
         self.bus.close()
+
+    def _addresses(self) -> list[str]:
+        """Where the cluster can be found again: linked peers, other members, those lost; none if no link."""
+        membership, views = self.cluster.engine.membership, self.cluster.engine.views
+        linked = [p.address for p in membership.peers.values()]
+        members = self.cluster.engine.members.living() if views.partial else []
+        lost = [c.address for c in membership.candidates.lost if c.node_id is not None]
+        return [*linked, *(m.address for m in members if m.node_id != self.id), *lost] if linked else []
 
     async def _sweep(self) -> None:
         """Drop what has expired, a slice at a time."""
@@ -137,6 +133,23 @@ class Node:
     def submit(self, id: str | None, raw: str, signature: str | None) -> Submission:
         """Admit a client's record; see `Admission.submit`. When it returns, gossip is on its way."""
         return self._admission.submit(id, raw, signature, self._clock().wall_ms)
+
+    def unsaved(self, record: Record) -> int:
+        """Return the number to give to `saved` for a record; 0 if it is as safe as it can be here."""
+        return self._store.writer.waits_for(record) if isinstance(self._store, JournalStore) else 0
+
+    async def saved(self, seq: int) -> str:
+        """Wait for the journal to hold all up to number `seq`; returns why it does not, or nothing."""
+        return "" if self._commits is None else await self._commits.saved(seq)
+
+    @property
+    def journal(self) -> JournalView | None:
+        """The journal, or None if records are kept in memory only."""
+        if not isinstance(self._store, JournalStore):
+            return None
+        writer, report = self._store.writer, self._store.report
+        set_aside = str(report.damaged_path or "")
+        return JournalView(str(report.path), report.restored, writer.waiting, writer.trouble, set_aside)
 
     def get(self, id: str) -> Record | None:
         """Return the living record of this id, or None."""
@@ -270,7 +283,9 @@ class Node:
             rules=self.rules,
             host=c.peer[0],
             port=c.peer[1],
-            engine=EngineConfig(c.ttl_ms, c.sync_interval_s, c.join, c.mesh_max, c.mesh_max * 3 // 4),
+            engine=EngineConfig(
+                c.ttl_ms, c.sync_interval_s, c.join, c.mesh_max, c.mesh_max * 3 // 4, self._saved_peers.read()
+            ),
             group=c.multicast,
             lan=c.lan,
         )

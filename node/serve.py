@@ -2,12 +2,13 @@
 
 HTTP starts first so that peers can be told its address. It stops first so that every record it has
 acknowledged is still handed to the peers: then the bus closes, and the cluster sends what is queued and
-says goodbye. All of it under one deadline.
+says goodbye. A journal is read before all that and closed after it. All of the stop is under one deadline.
 """
 
 import os
 import signal
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import structlog
@@ -17,12 +18,17 @@ from api import HttpLimits, ServerStatistics, create_app, fit_to_files, serve
 from cluster.address import format_address
 from node.config import Config
 from node.lifeline import die_with_parent
-from node.node import Node
+from node.node import Node, system_clock
+from node.opening import close_journal, open_journal
+from storage import JournalStore, StoreUnusable
 
 _log = structlog.get_logger("dayfly.node")
 
 STOP_TIMEOUT_S = 4.5
 """After so long a stop is cut short: an orchestrator's patience is 10 s, our promise is 5."""
+
+JOURNAL_CLOSE_S = 0.5
+"""Of that, what a journal keeps for itself: 100,000 records that wait are written by then."""
 
 
 class StartError(Exception):
@@ -44,23 +50,61 @@ async def serve_node(config: Config, parent_pipe: int | None = None) -> None:
         parent_pipe: a descriptor whose end of file means that the parent is gone, which stops the node too.
 
     Raises:
-        StartError: a port cannot be had; nothing runs.
+        StartError: a port or the data directory cannot be had; nothing runs.
     """
     if parent_pipe is not None:
         die_with_parent()
-    node = Node(config)
     stopping = trio.Event()
     async with trio.open_nursery() as watchers:
         await watchers.start(_follow_signals, stopping)
         if parent_pipe is not None:
             watchers.start_soon(_follow_parent, parent_pipe, stopping)
-        async with trio.open_nursery() as nursery:
-            http_over = await _start(nursery, node, stopping)
-            await stopping.wait()
-            nursery.cancel_scope.deadline = trio.current_time() + STOP_TIMEOUT_S
-            await http_over.wait()
-            node.close()
+        if config.data_dir is None:
+            await _run(Node(config), stopping, STOP_TIMEOUT_S)
+        elif (store := await _open_journal(config, config.data_dir, stopping)) is not None:
+            stop_by_s: float | None = None
+            try:
+                node = Node(config, store=store)
+                stop_by_s = JOURNAL_CLOSE_S + await _run(node, stopping, STOP_TIMEOUT_S - JOURNAL_CLOSE_S)
+            finally:
+                await close_journal(store, stop_by_s or trio.current_time() + STOP_TIMEOUT_S)
         watchers.cancel_scope.cancel()
+
+
+async def _run(node: Node, stopping: trio.Event, stop_timeout_s: float) -> float:
+    """Run a node until `stopping` is set, and at most `stop_timeout_s` longer.
+
+    Returns:
+        When the stop was, or would have been, cut short (trio's clock).
+
+    Raises:
+        StartError: a port cannot be had.
+    """
+    async with trio.open_nursery() as nursery:
+        http_over = await _start(nursery, node, stopping)
+        await stopping.wait()
+        nursery.cancel_scope.deadline = trio.current_time() + stop_timeout_s
+        await http_over.wait()
+        node.close()
+    return nursery.cancel_scope.deadline
+
+
+async def _open_journal(config: Config, data_dir: Path, stopping: trio.Event) -> JournalStore | None:
+    """Read the journal; None if told to stop meanwhile. Raises StartError."""
+    store: JournalStore | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def cancel() -> None:
+            await stopping.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(cancel)
+        try:
+            store = await open_journal(config, data_dir, system_clock().wall_ms)
+        except StoreUnusable as error:
+            raise StartError(str(error)) from None
+        nursery.cancel_scope.cancel()
+    return store
 
 
 async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> trio.Event:

@@ -4,6 +4,7 @@ Every function raises ValueError with the bad text and how it should look.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from cluster.address import parse_address
 
@@ -146,6 +147,13 @@ def bytes_max(text: str) -> int:
     if size < 1024 * 1024:
         raise ValueError(f"{text!r} is less than 1MiB, the largest record")
     return size
+
+
+def data_dir(text: str) -> Path | None:
+    """Read the path of a directory; `~` is the user's home, empty is None."""
+    if "\0" in text:
+        raise ValueError(f"{text!r} is not a path")
+    return Path(text).expanduser() if text else None
 
 
 def choice(*words: str) -> Callable[[str], str]:

@@ -55,7 +55,9 @@ class StoreFull(Exception):
     """
 
     def __init__(self, limit: str, limit_max: int) -> None:
-        super().__init__(f"the store is full: it holds at most {limit_max} {limit}")
+        super().__init__(
+            f"the store is full: it holds at most {limit_max} {limit}; room comes back as records expire"
+        )
         self.limit = limit
         self.limit_max = limit_max
 
@@ -104,6 +106,14 @@ class Store(Protocol):
     Every `wall_ms` is an int, Unix milliseconds. To add a store: a class with these members in a file of
     its own here, a line in `open_store`, and a line in tests/contracts/stores.py.
     """
+
+    @property
+    def trouble(self) -> str:
+        """Why what is added now could not be made as safe as this store promises; empty when all is well.
+
+        `add` works nevertheless, for records that others have accepted.
+        """
+        ...
 
     def add(self, record: Record, wall_ms: int) -> Stored | Held:
         """Offer a record. Of two living records with one id, the smaller key stays.

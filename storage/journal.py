@@ -29,7 +29,8 @@ class JournalBehind(StoreFull):
 
     def __init__(self, waiting: int, waiting_max: int, trouble: str) -> None:
         super().__init__("journal", waiting_max)
-        self.args = (f"{waiting} records wait to be written to the journal: {trouble or 'it is behind'}",)
+        why = trouble or "it is behind; try again soon"
+        self.args = (f"{waiting} records wait to be written to the journal: {why}",)
 
 
 class JournalStore(MemoryStore):
@@ -74,8 +75,13 @@ class JournalStore(MemoryStore):
             self._writer.drop(record)
 
     @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment; see `Store.trouble`."""
+        return self.writer.trouble
+
+    @property
     def writer(self) -> JournalWriter:
-        """The journal's writer: `durable_seq`, `trouble`, `on_change`, `wait_durable`."""
+        """The journal's writer: `durable_seq`, `waiting`, `on_change`."""
         assert self._writer is not None  # set once the journal has been read
         return self._writer
 

@@ -66,6 +66,13 @@ class Line:
         """How many records wait to be inserted or are in flight."""
         return len(self._adds) + (len(self._in_flight.adds) if self._in_flight else 0)
 
+    def number(self, record: Record) -> int:
+        """Return the number of a record that waits or is in flight; 0 for any other."""
+        entry = self._adds.get(record.key)
+        if entry is None and self._in_flight is not None:
+            entry = self._in_flight.adds.get(record.key)
+        return 0 if entry is None else entry[0]
+
     @property
     def empty(self) -> bool:
         """Whether nothing waits; something may be in flight."""

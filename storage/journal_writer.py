@@ -83,6 +83,17 @@ class JournalWriter:
         return self._durable_seq
 
     @property
+    def waiting(self) -> int:
+        """How many records are not on the disk yet."""
+        with self._lock:
+            return len(self.line)
+
+    def waits_for(self, record: Record) -> int:
+        """Return the number that `durable_seq` must reach for `record` to be safe; 0 if it is already."""
+        with self._lock:
+            return self.line.number(record)
+
+    @property
     def trouble(self) -> str:
         """Why nothing can be written at the moment; empty when all is well."""
         return self._trouble

@@ -46,6 +46,11 @@ class MemoryStore:
         self._bytes = 0
         self._seq = 0
 
+    @property
+    def trouble(self) -> str:
+        """Return nothing: memory promises no more than it keeps; see `Store.trouble`."""
+        return ""
+
     def add(self, record: Record, wall_ms: int) -> Stored | Held:
         """Offer a record; see `Store.add`."""
         if self._is_over(record, wall_ms):

@@ -1,0 +1,119 @@
+"""Open and close a store that has a journal, with a word about it: what is slow or lost is never silent.
+
+Both block for as long as the disk takes, so both run in a thread; the event loop goes on and hears signals.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import structlog
+import trio
+
+from node.config import Config
+from storage import JournalReport, JournalStore, StoreLimits, open_store
+
+_log = structlog.get_logger("dayfly.journal")
+
+TELL_EVERY_S = 0.2
+LOG_EVERY_S = 2.0
+"""Between two words on how far the reading is: on a terminal, where one replaces the other, and in a log."""
+
+
+async def open_journal(config: Config, data_dir: Path, wall_ms: int) -> JournalStore:
+    """Read the journal in `data_dir` into a store; ten seconds for a million records.
+
+    Args:
+        wall_ms: Unix milliseconds now.
+
+    Raises:
+        StoreUnusable: it is in use by another process, or cannot be used; the text says why.
+    """
+    limits = StoreLimits(config.records_max, config.bytes_max)
+    progress = Progress(data_dir)
+    try:
+        store = await trio.to_thread.run_sync(
+            open_store, config.ttl_ms, limits, data_dir, wall_ms, progress, abandon_on_cancel=True
+        )
+    finally:
+        progress.end()
+    assert isinstance(store, JournalStore)  # because there is a directory
+    _tell(store.report, progress.taken_s)
+    return store
+
+
+async def close_journal(store: JournalStore, close_by_s: float) -> None:
+    """Write what waits and let go of the directory; log what goes wrong.
+
+    Whatever was acknowledged is on the disk before, so a disk that hangs may be left to itself.
+
+    Args:
+        close_by_s: when to give up (trio's clock).
+    """
+    with trio.CancelScope(deadline=close_by_s, shield=True) as scope:
+        try:
+            await trio.to_thread.run_sync(store.close, abandon_on_cancel=True)
+        except OSError as error:
+            _log.error("the journal was closed with records unsaved", reason=str(error))
+    if scope.cancelled_caught:
+        _log.error("the journal was not closed in time", path=str(store.report.path))
+
+
+class Progress:
+    """Say how far the reading is: in one line on a terminal, in a few lines of the log elsewhere."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._terminal = sys.stderr.isatty()
+        self._start_s, self._told_s = time.monotonic(), 0.0
+        self._shown = False
+
+    @property
+    def taken_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start_s
+
+    def __call__(self, done: int, total: int) -> None:
+        """Rows read and their total (0: not known); the first call speaks if there are any."""
+        now_s = time.monotonic()
+        if not total + done or now_s - self._told_s < (TELL_EVERY_S if self._terminal else LOG_EVERY_S):
+            return
+        self._told_s = now_s
+        if self._terminal:
+            of = f" of {total:,}" if total else ""
+            sys.stderr.write(f"\r\x1b[Kreading {self._data_dir}: {done:,}{of} records")
+            sys.stderr.flush()
+            self._shown = True
+        else:
+            _log.info("reading the journal", path=str(self._data_dir), done=done, total=total or None)
+
+    def end(self) -> None:
+        """Take the line off the terminal."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _tell(report: JournalReport, taken_s: float) -> None:
+    """Log what came back, and loudly what did not."""
+    _log.info(
+        "journal read",
+        path=str(report.path),
+        restored=report.restored,
+        expired=report.expired,
+        superseded=report.superseded,
+        seconds=round(taken_s, 2),
+    )
+    if report.damage:
+        _log.error(
+            "the journal was damaged; what is whole in it is held again, the rest was set aside",
+            damage=report.damage,
+            set_aside=str(report.damaged_path),
+            restored=report.restored,
+            unreadable=report.unreadable,
+        )
+    if report.left_out:
+        _log.warning(
+            "the journal holds more than the limits let in; raise --records-max or --bytes-max",
+            left_out=report.left_out,
+        )
