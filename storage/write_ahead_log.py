@@ -41,8 +41,10 @@ class WriteAheadLog:
         heads = range(_HEADER_BYTES, len(data) - _FRAME_HEADER_BYTES, _FRAME_BYTES)
         self.pages = [at + _FRAME_HEADER_BYTES for at in heads]
         salts = [data[at + 8 : at + 16] for at in heads]
-        # If the header is damaged the first frame tells the salts of this round.
-        current = data[16:24] if data[16:24] in salts[:2] else b"".join(salts[:1])
+        # A sound header is right even if no frame agrees: a new round begins with it, and a kill may come
+        # before the first frame, while those of the round before, all in the journal by now, still follow.
+        self._begin = _checked_header(data)
+        current = data[16:24] if self._begin else b"".join(salts[:1])
         self.complete = 0
         self._latest: dict[int, int] = {}
         for i, at in enumerate(heads):
@@ -59,24 +61,29 @@ class WriteAheadLog:
 
     def _count_intact(self, heads: range) -> int:
         """Follow the checksum as SQLite does. Our Python takes 0.2 s for the 8 MB a log has at most."""
-        data = self.data
-        if len(data) < _HEADER_BYTES or _int(data[:4]) | 1 != _MAGIC | 1 or _int(data[8:12]) != PAGE_BYTES:
+        if self._begin is None:
             return 0
-        order = ">" if _int(data[:4]) & 1 else "<"
-        sums = _checksum(order, data[:24], (0, 0))
-        if sums != (_int(data[24:28]), _int(data[28:32])):
-            return 0
+        data, (order, sums) = self.data, self._begin
         intact = 0
         for i, at in enumerate(heads):
             page = data[at + _FRAME_HEADER_BYTES : at + _FRAME_BYTES]
             if data[at + 8 : at + 16] != data[16:24] or len(page) < PAGE_BYTES:
                 break
-            sums = _checksum(order, data[at : at + 8] + page, sums)
+            sums = checksum(order, data[at : at + 8] + page, sums)
             if sums != (_int(data[at + 16 : at + 20]), _int(data[at + 20 : at + 24])):
                 break
             if _ends_transaction(data, at):
                 intact = i + 1
         return intact
+
+
+def _checked_header(data: bytes) -> tuple[str, tuple[int, int]] | None:
+    """Return the byte order of the checksums and the header's own; None if the header is not sound."""
+    if len(data) < _HEADER_BYTES or _int(data[:4]) | 1 != _MAGIC | 1 or _int(data[8:12]) != PAGE_BYTES:
+        return None
+    order = ">" if _int(data[:4]) & 1 else "<"
+    sums = checksum(order, data[:24], (0, 0))
+    return (order, sums) if sums == (_int(data[24:28]), _int(data[28:32])) else None
 
 
 def _int(data: bytes) -> int:
@@ -88,7 +95,8 @@ def _ends_transaction(data: bytes, head: int) -> bool:
     return data[head + 4 : head + 8] != bytes(4)
 
 
-def _checksum(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
+def checksum(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
+    """Continue the checksum of a log over `data`, whole pairs of words in byte order `order` (`<` or `>`)."""
     s0, s1 = sums
     words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
     for x, y in zip(words, words, strict=True):

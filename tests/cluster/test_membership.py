@@ -283,3 +283,49 @@ def test_a_table_that_must_shrink_keeps_what_cannot_be_learnt_again() -> None:
         assert len(left) == 3
         assert kept in left
         assert left <= {kept, *(f"10.0.0.{i}:1" for i in range(16, 20))}
+
+
+def test_a_saved_address_is_dialled_until_a_link_is_up() -> None:
+    """Alone, an earlier run's peers are tried like lost ones; with a link, who is not there is forgotten."""
+    linked: set[bytes] = set()
+    table = candidates(linked=linked)
+    table.remember(["10.0.0.1:1", "10.0.0.2:2"])
+    assert dials(table.tick(now(0))) == ["10.0.0.1:1", "10.0.0.2:2"]
+    for address in ("10.0.0.1:1", "10.0.0.2:2"):
+        table.dial_failed(DialFailed(address, "no route"), now(1))
+    assert [(c.address, c.error) for c in table.lost] == [
+        ("10.0.0.1:1", "no route"),
+        ("10.0.0.2:2", "no route"),
+    ]
+    assert dials(table.tick(now(40))) == ["10.0.0.1:1", "10.0.0.2:2"]
+    linked.add(node(1))
+    table.link_up(node(1), "10.0.0.1:1")
+    table.dial_failed(DialFailed("10.0.0.2:2", "no route"), now(41))
+    assert table.lost == []
+    assert table.deadline_s is None
+
+
+def test_a_saved_address_becomes_a_member_by_a_link_or_by_a_peers_word() -> None:
+    """Somebody lives there: from then on it is dialled for a day like any that was lost."""
+    linked = {node(9)}
+    table = candidates(linked=linked)
+    table.remember(["10.0.0.1:1", "10.0.0.2:2"])
+    linked.add(node(1))
+    table.link_up(node(1), "10.0.0.1:1")
+    table.told([Member(node(2), "10.0.0.2:2")], now(0))
+    linked.remove(node(1))
+    table.link_down(node(1), "gone", now(0))
+    for address in ("10.0.0.1:1", "10.0.0.2:2"):
+        table.dial_failed(DialFailed(address, "no route"), now(1))
+    assert {c.address for c in table.lost} == {"10.0.0.1:1", "10.0.0.2:2"}
+
+
+def test_a_saved_address_nobody_answers_at_is_forgotten_after_a_day() -> None:
+    """As its node's records are."""
+    table = candidates()
+    table.remember(["10.0.0.1:1"])
+    table.dial_failed(DialFailed("10.0.0.1:1", "no route"), now(1))
+    table.tick(now(MEMBER_FORGET_S))
+    assert len(table.lost) == 1
+    table.tick(now(MEMBER_FORGET_S + 2))
+    assert table.lost == []

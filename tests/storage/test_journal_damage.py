@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ import pytest
 
 from storage import JournalReport
 from storage.journal_format import create_journal
-from storage.write_ahead_log import WriteAheadLog
+from storage.write_ahead_log import WriteAheadLog, checksum
 from tests.contracts.stores import FAST_DIR
 from tests.storage.journals import T0, add, copy_as_after_a_crash, held, make_record, open_journal
 from validator import Record
@@ -144,6 +145,20 @@ def test_a_log_cut_short_costs_only_what_was_in_the_cut(
         found, _ = opened(tmp_path / "d", journal, log[:cut])
         durable = max((count for size, count in sizes if size <= cut), default=0)
         assert set(RECORDS[:durable]) <= set(found) <= set(RECORDS), cut
+
+
+def test_a_kill_at_the_beginning_of_a_new_round_of_the_log_is_no_damage(
+    tmp_path: Path, closed: bytes, crashed: tuple[bytes, bytes, list[tuple[int, int]]]
+) -> None:
+    """The log is written from its beginning again: a new header, the frames of the round before behind it."""
+    log = crashed[1]
+    salts = (int.from_bytes(log[16:20], "big") + 1).to_bytes(4, "big") + b"salt"
+    header = log[:12] + b"\0\0\0\1" + salts
+    order = ">" if log[3] & 1 else "<"
+    header += struct.pack(">II", *checksum(order, header, (0, 0)))
+    found, report = opened(tmp_path / "d", closed, header + log[32:])
+    assert found == RECORDS
+    assert (report.damage, report.damaged_path) == ("", None)
 
 
 def test_a_half_written_file_gives_back_what_is_whole_in_it(tmp_path: Path, closed: bytes) -> None:
