@@ -51,6 +51,7 @@ PORT_MAX = 65_535
 @click.option("--cluster", metavar="NAME", help="Name of the cluster.  [default: demo-<first port>]")
 @click.option("--sync-interval", metavar="DURATION", help="Longest time until loss is repaired.")
 @click.option("--multicast", metavar="GROUP:PORT", help="Group for beacons; off: none.")
+@click.option("--data-dir", metavar="PATH", help="Directory that keeps records; each node has its own there.")
 @click.option("--json", "as_json", is_flag=True, help="Events as NDJSON, also on a terminal.")
 @click.option("--plain", is_flag=True, help="Events as lines, also on a terminal.")
 def demo(
@@ -60,6 +61,7 @@ def demo(
     cluster: str | None,
     sync_interval: str | None,
     multicast: str | None,
+    data_dir: str | None,
     as_json: bool,
     plain: bool,
 ) -> None:
@@ -79,15 +81,16 @@ def demo(
         "sync_interval": sync_interval,
         "multicast": multicast,
         "cluster": f"demo-{http_ports[0]}" if cluster is None else cluster,
+        "data_dir": data_dir,
     }
     try:
         gathered = gather({key: [text] for key, text in given.items() if text is not None}, os.environ, None)
-        load(gathered)
+        folder = load(gathered).data_dir
     except ConfigError as error:
         end(str(error), EXIT_USAGE)
-    shared = {key: gathered[key][-1].text for key in given}
+    shared = {key: gathered[key][-1].text for key in given if key != "data_dir"}
     logs = Path(tempfile.mkdtemp(prefix="dayfly-demo-"))
-    nodes = [_node(i, http_ports, peer_ports, shared, logs) for i in range(count)]
+    nodes = [_node(i, http_ports, peer_ports, shared, logs, folder) for i in range(count)]
     for node in nodes:
         (logs / f"{node.name}.sh").write_text(f"exec {node.command}\n")
     plan = Plan(count, shared["ttl"], shared["cluster"], _command(short=True), logs, tuple(skipped))
@@ -134,7 +137,12 @@ def _is_free(port: int) -> bool:
 
 
 def _node(
-    i: int, http_ports: list[int], peer_ports: list[int], shared: dict[str, str], logs: Path
+    i: int,
+    http_ports: list[int],
+    peer_ports: list[int],
+    shared: dict[str, str],
+    logs: Path,
+    data_dir: Path | None,
 ) -> DemoNode:
     """Describe one node. It joins the first (the first joins the second), beside hearing beacons."""
     arguments = ["--name", NAMES[i], "--http", f"{LOOPBACK}:{http_ports[i]}"]
@@ -143,6 +151,8 @@ def _node(
         arguments += ["--join", f"{LOOPBACK}:{peer_ports[0 if i else 1]}"]
     for key, text in shared.items():
         arguments += [f"--{key.replace('_', '-')}", text]
+    if data_dir is not None:
+        arguments += ["--data-dir", str(data_dir.absolute() / NAMES[i])]
     return DemoNode(
         name=NAMES[i],
         cluster=shared["cluster"],

@@ -55,6 +55,14 @@ def test_three_nodes_find_each_other_and_a_record_reaches_the_last() -> None:
         assert demo.wait_for("status", "cedar", records=1)["of"] == 2
 
 
+def test_each_node_of_a_demo_keeps_its_records_in_a_directory_of_its_own(tmp_path: Path) -> None:
+    """Nodes that were told of one directory, here by the environment, do not quarrel over it."""
+    with running_demo("-n", "2", DAYFLY_DATA_DIR=str(tmp_path)) as demo:
+        urls = [demo.wait_for("up", name)["http"] for name in NAMES[:2]]
+        paths = [ask(url, "/v1/node")["journal"]["path"] for url in urls]
+        assert paths == [f"{tmp_path}/{name}/journal.sqlite" for name in NAMES[:2]]
+
+
 def test_a_node_killed_and_started_by_hand_comes_back_as_itself() -> None:
     """The death is told with the command that undoes it; run from anywhere, it catches up and is noticed."""
     with running_demo() as demo:
