@@ -28,7 +28,7 @@ STOP_TIMEOUT_S = 4.5
 """After so long a stop is cut short: an orchestrator's patience is 10 s, our promise is 5."""
 
 JOURNAL_CLOSE_S = 0.5
-"""Of that, what a journal keeps for itself: 100,000 records that wait are written by then."""
+"""Of that, what is left to a journal at least: what waits then has come from peers in the last moments."""
 
 
 class StartError(Exception):

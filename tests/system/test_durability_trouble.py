@@ -104,6 +104,20 @@ def test_on_a_full_disk_posts_are_refused_and_all_else_goes_on(small_disk: Path)
         assert {r["id"] for r in node.listing()} == {"before", "while", "peer", "after"}
 
 
+def test_a_directory_that_goes_away_stops_posts_until_it_is_back(tmp_path: Path) -> None:
+    """Without a disk of its own: unmounted by mistake, say. Nobody waits for ever, nothing is lost."""
+    with running(durable_node(tmp_path / "data")) as node:
+        (tmp_path / "data").rename(tmp_path / "elsewhere")
+        assert "the record was taken in" in refusal(node, "while", "while")
+        assert "nothing was stored" in refusal(node, "never", "never")
+        (tmp_path / "elsewhere").rename(tmp_path / "data")
+        wait_until(lambda: node.ask("PUT", "/v1/records/while", "while").status == 200, "it is saved")
+        node.post("after", "after")
+        node.kill()
+        wait_answers(node.start())
+        assert {r["id"] for r in node.listing()} == {"while", "after"}
+
+
 def test_a_node_whose_files_are_damaged_serves_what_is_whole_and_says_so(tmp_path: Path) -> None:
     """A flipped byte in the journal, then a log cut off in mid-frame: no silence, no refusal to serve."""
     journal, log = tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"
