@@ -29,6 +29,7 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.values import duration_s
+from scripts.benches.durable import measure_durable
 from scripts.benches.idle import idle_required, measure_idle
 from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
 from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
@@ -101,6 +102,19 @@ def idle(nodes: int, sizes: tuple[int, ...], seconds: float, **report: Any) -> N
         for size in sizes
     ]
     run_cases("idle", cases, **report)
+
+
+@bench.command()
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--posts", default=50, show_default=True, type=click.IntRange(1), help="On each connection.")
+@reported
+def durable(connections: int, posts: int, **report: Any) -> None:
+    """What --data-dir costs a lone node: posts and batches with a journal and without."""
+    cases = [
+        Case(name, partial(measure_durable, connections, posts, journal=journal))
+        for name, journal in (("memory", False), ("--data-dir", True))
+    ]
+    run_cases("durable", cases, **report)
 
 
 if __name__ == "__main__":

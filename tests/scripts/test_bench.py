@@ -52,6 +52,13 @@ def test_latency_tells_when_the_last_node_has_a_record() -> None:
     assert 0 < figures["first_to_last_max_ms"] < figures["last_node_max_ms"]
 
 
+def test_durable_tells_what_a_journal_costs() -> None:
+    """Two cases side by side, each with posts and batches that were all taken."""
+    told = summary(bench("durable", "--connections", "4", "--posts", "2", "--json"), 4)
+    assert (told["bench"], told["case"]) == ("durable", "--data-dir")
+    assert all(told["median"][f] > 0 for f in ("posts_per_s", "ms_per_turn", "batch_records_per_s"))
+
+
 @pytest.mark.skipif(
     shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"], check=False).returncode != 0,
     reason="no network namespace can be made here",

@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import os
 import subprocess
 import threading
 import time
@@ -57,12 +56,6 @@ def _answers(node: NodeProcess) -> bool:
     with contextlib.suppress(OSError, http.client.HTTPException):
         return node.ask("GET", "/healthz").status == 200
     return False
-
-
-def cpu_s(node: NodeProcess) -> float:
-    """Return the processor time a node has used, in seconds (Linux, proc(5), stat)."""
-    fields = Path(f"/proc/{node.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def log_lines(node: NodeProcess, event: str) -> list[dict[str, Any]]:
