@@ -118,6 +118,18 @@ def test_a_directory_that_goes_away_stops_posts_until_it_is_back(tmp_path: Path)
         assert {r["id"] for r in node.listing()} == {"while", "after"}
 
 
+def test_what_could_not_be_saved_until_the_stop_is_told(tmp_path: Path) -> None:
+    """The stop itself stays clean and in time; the log says how many records went with it."""
+    with running(durable_node(tmp_path / "data")) as node:
+        (tmp_path / "data").rename(tmp_path / "elsewhere")
+        refusal(node, "while", "while")
+        node.signal(signal.SIGTERM)
+        assert node.process is not None
+        assert node.process.wait(5) == 0
+        (told,) = log_lines(node, "the journal was closed with records unsaved")
+        assert told["reason"].startswith("1 records could not be saved: ")
+
+
 def test_a_node_whose_files_are_damaged_serves_what_is_whole_and_says_so(tmp_path: Path) -> None:
     """A flipped byte in the journal, then a log cut off in mid-frame: no silence, no refusal to serve."""
     journal, log = tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"
@@ -129,12 +141,12 @@ def test_a_node_whose_files_are_damaged_serves_what_is_whole_and_says_so(tmp_pat
         assert node.process is not None
         node.process.wait(10)
     held = journal.read_bytes()
-    at = held.index(b"raw of a-0-7 ")
+    at = held.index(b"raw of a-2-7 ")
     damaged = held[:at] + b"R" + held[at + 1 :]
     journal.write_bytes(damaged)
     with running(durable_node(tmp_path)) as node:
         listed = {r["id"]: r["raw"] for r in node.listing()}
-        assert set(load.acknowledged) - listed.keys() == {"a-0-7"}
+        assert set(load.acknowledged) - listed.keys() == {"a-2-7"}
         assert all(load.posted[id] == raw for id, raw in listed.items())
         (told,) = log_lines(node, "the journal was damaged")
         assert (told["level"], told["unreadable"]) == ("error", 1)
