@@ -55,7 +55,9 @@ class Node:
         self._clock = clock
         self._last_addresses: list[str] = []
         self._chain = default_chain(config.ttl_ms)
-        self._store = store or open_store(config.ttl_ms, StoreLimits(config.records_max, config.bytes_max))
+        if store is None:
+            store = open_store(config.ttl_ms, StoreLimits(config.records_max, config.bytes_max))
+        self._store = store
         self._commits = Commits(self._store.writer) if isinstance(self._store, JournalStore) else None
         self._saved_peers = SavedPeers(config.data_dir if self._commits else None)
         self._admission = Admission(self._store, self._chain, self.bus)
