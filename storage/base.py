@@ -16,8 +16,8 @@ from storage.index import IndexWindow
 from validator import Record
 
 RECORDS_MAX = 1_000_000
-"""Most records in a store: 745 MiB of memory with 32-byte ids and 100-byte raws (measured), or 11 new
-records a second for 24 hours."""
+"""Most records in a store: 620 MB of memory with records of 150 bytes of JSON (docs/performance.md,
+measured), or 11 new records a second for 24 hours."""
 
 BYTES_MAX = 512 * 1024 * 1024
 """Most bytes of text in a store. Our choice: what a small machine can spare."""

@@ -32,14 +32,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         id: str, 1 to 256 bytes UTF-8, no control characters.
         raw: str, 1 byte to 1 MiB UTF-8.
         signature: str, as given by the client (for MD5: 32 hex digits of any case).
-        time_stamp: int, Unix milliseconds at which a node first accepted the record from a client.
         key: bytes, 40: `time_stamp` (8 bytes, big-endian) and the SHA-256 of the canonical bytes.
+
+    The time stamp is read out of the key (0.1 µs): beside it, it would cost 48 bytes per record.
     """
 
     id: str
     raw: str
     signature: str
-    time_stamp: int
     key: bytes
 
     @classmethod
@@ -53,7 +53,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         if not 0 <= time_stamp <= TIME_STAMP_MAX:
             raise ValueError(f"time_stamp {time_stamp} is not in 0 to 2^63 - 1")
         digest = hashlib.sha256(canonical_bytes(id, raw, signature, time_stamp)).digest()
-        return cls(id, raw, signature, time_stamp, _TIME.pack(time_stamp) + digest)
+        return cls(id, raw, signature, _TIME.pack(time_stamp) + digest)
+
+    @property
+    def time_stamp(self) -> int:
+        """Unix milliseconds at which a node first accepted the record from a client."""
+        return int.from_bytes(self.key[:8], "big")
 
     @property
     def digest(self) -> bytes:
