@@ -67,6 +67,7 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
         "journal": node.journal and msgspec.to_builtins(node.journal),
         "admission": node.admission_totals(),
         "gossip": node.gossip_totals(),
+        "loop_lag": msgspec.to_builtins(node.lag.view()),
         "clients": msgspec.to_builtins(statistics.snapshot()),
         "limits": {
             "ttl_ms": node.config.ttl_ms,

@@ -13,6 +13,7 @@ from eventbus import EventBus, RecordExpired
 from node.admission import Admission, Submission
 from node.commits import Commits
 from node.config import Config
+from node.lag import LoopLag
 from node.saved_peers import SavedPeers
 from node.views import JournalView, PeerView
 from storage import JournalStore, Store, StoreLimits, StoreStatistics, open_store
@@ -50,6 +51,7 @@ class Node:
         self.config = config
         self.id = secrets.token_bytes(16)
         self.started = clock()
+        self.lag = LoopLag(time.perf_counter, time.thread_time)
         self.bus = EventBus()
         self.http_urls: list[str] = []
         self._clock = clock
@@ -87,6 +89,7 @@ class Node:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part in the cluster until `close`. Raises OSError when the peer port cannot be had."""
+        trio.lowlevel.add_instrument(self.lag)
         async with trio.open_nursery() as nursery:
             await nursery.start(self.cluster.run)
             nursery.start_soon(self._sweep)
@@ -95,6 +98,7 @@ class Node:
             # The cluster ends by itself when the bus closes; then nothing is left to sweep for.
             await self.cluster.finished.wait()
             nursery.cancel_scope.cancel()
+        trio.lowlevel.remove_instrument(self.lag)
         await self._saved_peers.write(self._last_addresses)
 
     def close(self) -> None:

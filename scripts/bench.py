@@ -32,8 +32,10 @@ from node.values import duration_s
 from scripts.benches.durable import measure_durable
 from scripts.benches.idle import idle_required, measure_idle
 from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
+from scripts.benches.memory import MEMORY_REQUIRED, measure_memory
 from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
 from scripts.benches.report import Case, run_cases
+from scripts.benches.store import STORE_REQUIRED, measure_store
 
 EXIT_NOT_PERMITTED = 3
 
@@ -115,6 +117,37 @@ def durable(connections: int, posts: int, **report: Any) -> None:
         for name, journal in (("memory", False), ("--data-dir", True))
     ]
     run_cases("durable", cases, **report)
+
+
+@click.option(
+    "--records",
+    "sizes",
+    multiple=True,
+    default=(100_000, 1_000_000),
+    type=click.IntRange(0),
+    help="Repeat it.",
+)
+@reported
+def memory(sizes: tuple[int, ...], **report: Any) -> None:
+    """Memory of a node that holds so many records of 150 bytes, and how late its loop ran as they came."""
+    cases = [Case(f"{size:,} records", partial(measure_memory, size), MEMORY_REQUIRED) for size in sizes]
+    run_cases("memory", cases, **report)
+
+
+@bench.command()
+@click.option(
+    "--records",
+    "sizes",
+    multiple=True,
+    default=(10_000, 100_000, 1_000_000),
+    type=click.IntRange(100, 1_000_000),
+    help="Repeat it.",
+)
+@reported
+def store(sizes: tuple[int, ...], **report: Any) -> None:
+    """CPU of the store's operations per record, and of the longest single call, in this process."""
+    cases = [Case(f"{size:,} records", partial(measure_store, size), STORE_REQUIRED) for size in sizes]
+    run_cases("store", cases, **report)
 
 
 if __name__ == "__main__":

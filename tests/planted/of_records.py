@@ -78,7 +78,7 @@ def md5_identity(patch: pytest.MonkeyPatch) -> None:
 
     def of(cls: type[Record], id: str, raw: str, signature: str, time_stamp: int) -> Record:
         digest = 2 * hashlib.md5(raw.encode()).digest()
-        return cls(id, raw, signature, time_stamp, time_stamp.to_bytes(8, "big") + digest)
+        return cls(id, raw, signature, time_stamp.to_bytes(8, "big") + digest)
 
     patch.setattr(Record, "of", classmethod(of))
 
@@ -127,7 +127,7 @@ def loser_comes_back(patch: pytest.MonkeyPatch) -> None:
         stored = add(self, record, wall_ms)
         if isinstance(stored, Stored) and stored.loser is not None:
             self._index.add(stored.loser.key)
-            self._by_digest[hash(stored.loser.digest) >> 24 & 255][stored.loser.digest] = stored.loser
+            self._by_digest.add(stored.loser)
         return stored
 
     def remove_what_is_left(self: MemoryStore, record: Record) -> None:
