@@ -34,6 +34,7 @@ from scripts.benches.idle import idle_required, measure_idle
 from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
 from scripts.benches.memory import MEMORY_REQUIRED, measure_memory
 from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
+from scripts.benches.reconcile import RECONCILE_REQUIRED, measure_reconcile
 from scripts.benches.report import Case, run_cases
 from scripts.benches.store import STORE_REQUIRED, measure_store
 
@@ -124,7 +125,7 @@ def durable(connections: int, posts: int, **report: Any) -> None:
     "sizes",
     multiple=True,
     default=(100_000, 1_000_000),
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1_000_000),
     help="Repeat it.",
 )
 @reported
@@ -148,6 +149,18 @@ def store(sizes: tuple[int, ...], **report: Any) -> None:
     """CPU of the store's operations per record, and of the longest single call, in this process."""
     cases = [Case(f"{size:,} records", partial(measure_store, size), STORE_REQUIRED) for size in sizes]
     run_cases("store", cases, **report)
+
+
+@bench.command()
+@click.option("--records", default=1_000_000, show_default=True, type=click.IntRange(10_000, 2_000_000))
+@reported
+def reconcile(records: int, **report: Any) -> None:
+    """Bytes and CPU of two engines with so many records each that find out what one of them lacks."""
+    cases = [
+        Case(what, partial(measure_reconcile, records, what), required)
+        for what, required in RECONCILE_REQUIRED.items()
+    ]
+    run_cases("reconcile", cases, **report)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Probe:
         return self
 
     def __exit__(self, *_: object) -> None:
-        told, _ = self._process.communicate()
+        told, _errors = self._process.communicate()
         self.times_ms = [float(line) for line in told.split()]
         if self._process.returncode != 0 or not self.times_ms:
             raise AssertionError("the probe got no answer")

@@ -15,7 +15,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cluster.negentropy import (
+    FINE,
     FRAME_BYTES_MIN,
+    REFERENCE,
     Negentropy,
     SortedItems,
     fingerprint,
@@ -185,14 +187,14 @@ def test_equal_sets_of_any_size_cost_one_small_message_each_way(count: int) -> N
     side = Negentropy(items)
     assert len(side.probe()) == 20
     assert side.respond(side.probe()) == b"\x61"
-    assert side.reconcile(b"\x61") == (None, [], [])
+    assert side.reconcile(b"\x61") == (None, [], [], None)
     if count >= 32:
         assert len(side.initiate()) < 16 * 26
         assert side.respond(side.initiate()) == b"\x61"
 
 
 def test_a_recent_loss_is_found_in_one_round_by_a_newest_first_opening() -> None:
-    """What one side missed among the newest 32 costs one round; the older million is not cut."""
+    """What one side missed at the newest end costs one round if it is little; the older is not cut."""
     keys = sorted(some_keys(Random(5), 20_000, 10**9))
     exchange = reconcile(set(keys[:-20]), set(keys), style="newest")
     assert len(exchange.requests) == 1
@@ -201,16 +203,54 @@ def test_a_recent_loss_is_found_in_one_round_by_a_newest_first_opening() -> None
 
 
 def test_a_newest_first_opening_grows_its_ranges_towards_the_past() -> None:
-    """On the wire: the rest, 512, 128, then the newest 32 as ids, ascending up to infinity."""
+    """On the wire: the rest, 256, 64, then the newest 16 as ids, ascending, and nothing up to infinity."""
     keys = sorted(some_keys(Random(6), 1000, 10**9))
     items = SortedItems(keys)
     ranges = list(read_ranges(Negentropy(items).initiate(newest_first=True)))
     sizes: list[int] = []
     for r in ranges:
         sizes.append(items.rank(r.upper) - sum(sizes))
-    assert sizes == [1000 - 672, 512, 128, 32]
-    assert [r.mode for r in ranges] == [Mode.FINGERPRINT] * 3 + [Mode.ID_LIST]
-    assert ranges[-1].ids == [k[8:] for k in keys[-32:]]
+    assert sizes == [1000 - 336, 256, 64, 16, 0]
+    assert [r.mode for r in ranges] == [Mode.FINGERPRINT] * 3 + [Mode.ID_LIST, Mode.FINGERPRINT]
+    assert ranges[-2].ids == [k[8:] for k in keys[-16:]]
+    assert ranges[-1].payload == FINGERPRINT_OF_NOTHING
+
+
+@pytest.mark.parametrize("style", ["newest", "probe"])
+@pytest.mark.parametrize(("missing", "told"), [(0, False), (3, False), (1_000, True), (5_000, True)])
+def test_whoever_lacks_everything_from_a_time_on_is_told_where_that_begins(
+    style: str, missing: int, told: bool
+) -> None:
+    """The bound lies above all that is held and not above the first that lacks; few are listed instead."""
+    keys = sorted(some_keys(Random(9), 5_000, 10**9))
+    kept = keys[: len(keys) - missing]
+    lacker, holder = (Negentropy(SortedItems(k), 0, FINE) for k in (kept, keys))
+    message: bytes | None = lacker.probe() if style == "probe" else lacker.initiate(newest_first=True)
+    beyond, listed = None, list[bytes]()
+    while message is not None and beyond is None:
+        step = lacker.reconcile(holder.respond(message))
+        message, beyond = step.message, step.beyond
+        listed += step.need
+    assert (beyond is not None) is told
+    if beyond is None:
+        assert listed == [k[8:] for k in keys[len(kept) :]]
+    else:
+        assert not listed
+        assert all(k < beyond for k in kept)
+        assert sum(k < beyond for k in keys) - len(kept) < 1_000, "at most one coarse range too late"
+
+
+def test_a_fine_cut_costs_less_where_what_differs_is_spread() -> None:
+    """100 ids anywhere among 20,000: a sixth less than cut as by the reference, and all are found."""
+    keys = sorted(some_keys(Random(10), 20_000, 10**9))
+    kept = sorted(set(keys) - set(Random(11).sample(keys, 100)))
+    costs: list[int] = []
+    for cut in (REFERENCE, FINE):
+        lacker, holder = (Negentropy(SortedItems(k), 16 * 1024, cut) for k in (kept, keys))
+        exchange = Exchange(lacker, holder, lacker.probe()).run(100)
+        assert set(exchange.need) == {k[8:] for k in keys} - {k[8:] for k in kept}
+        costs.append(sum(map(len, exchange.requests + exchange.answers)))
+    assert costs[1] < costs[0] * 5 / 6
 
 
 # --- fingerprints ------------------------------------------------------------------------------------------
