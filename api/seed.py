@@ -7,6 +7,7 @@ U+2029 escaped), and said 200 to everything. The listing is streamed in pages an
 from collections.abc import AsyncIterator
 
 import msgspec
+import trio
 from quart import Blueprint, Response
 
 from api.parse import parse_json
@@ -37,6 +38,7 @@ class SeedRecord(msgspec.Struct, frozen=True):
 def make_blueprint(node: Node) -> Blueprint:
     """Make the routes over `node`."""
     routes = Blueprint("seed", __name__)
+    turn = trio.Lock()
 
     @routes.post("/postNewData")
     async def post_new_data() -> Response:
@@ -50,32 +52,38 @@ def make_blueprint(node: Node) -> Blueprint:
     @routes.route("/listAllRecentData", methods=["GET", "POST"])
     async def list_all_recent_data() -> Response:
         """List every living record, oldest first."""
-        response = Response(_listing(node), 200, {"content-type": _JSON})
+        response = Response(_listing(node, turn), 200, {"content-type": _JSON})
         response.timeout = None
         return response
 
     return routes
 
 
-async def _listing(node: Node) -> AsyncIterator[bytes]:
-    """Yield the listing in pieces of a page."""
+async def _listing(node: Node, turn: trio.Lock) -> AsyncIterator[bytes]:
+    """Yield the listing in pieces of a page. Those who list take turns: one page a pass of the loop."""
     yield b'{"data_list":['
     after, separator = b"", b""
-    while page := node.listing(after, PAGE_RECORDS):
-        after = page[-1].key
-        pieces: list[bytes] = []
-        size = 0
-        for record in page:
-            piece = encode_as_go(record)
-            pieces.append(piece)
-            size += len(piece)
-            if size >= PAGE_BYTES:
-                yield separator + b",".join(pieces)
-                separator, pieces, size = b",", [], 0
-        if pieces:
-            yield separator + b",".join(pieces)
-            separator = b","
+    while True:
+        async with turn:  # who waits for it wakes in the next pass; nobody holds it while sending
+            piece, after = encode_page(node, after)
+        if not piece:
+            break
+        yield separator + piece
+        separator = b","
     yield b"]}"
+
+
+def encode_page(node: Node, after: bytes) -> tuple[bytes, bytes]:
+    """Encode the records with keys above `after`, as many as make a page; return also the last one's key."""
+    pieces: list[bytes] = []
+    size = 0
+    for record in node.listing(after, PAGE_RECORDS):
+        pieces.append(encode_as_go(record))
+        size += len(pieces[-1])
+        after = record.key
+        if size >= PAGE_BYTES:
+            break
+    return b",".join(pieces), after
 
 
 def encode_as_go(record: Record) -> bytes:

@@ -88,7 +88,6 @@ async def _run(node: Node, stopping: trio.Event, stop_timeout_s: float) -> float
     """
     async with trio.open_nursery() as nursery:
         http_over = await _start(nursery, node, stopping)
-        _settle_collector()
         await stopping.wait()
         nursery.cancel_scope.deadline = trio.current_time() + stop_timeout_s
         await http_over.wait()
@@ -140,6 +139,7 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         raise StartError(f"cannot listen for clients on {bind}: {why}; choose another --http") from None
+    _settle_collector()
     reason = ""
     try:
         await nursery.start(node.run)

@@ -32,6 +32,7 @@ from node.values import duration_s
 from scripts.benches.durable import measure_durable
 from scripts.benches.idle import idle_required, measure_idle
 from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
+from scripts.benches.listing import LISTING_REQUIRED, measure_listing
 from scripts.benches.memory import MEMORY_REQUIRED, measure_memory
 from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
 from scripts.benches.reconcile import RECONCILE_REQUIRED, measure_reconcile
@@ -149,6 +150,21 @@ def store(sizes: tuple[int, ...], **report: Any) -> None:
     """CPU of the store's operations per record, and of the longest single call, in this process."""
     cases = [Case(f"{size:,} records", partial(measure_store, size), STORE_REQUIRED) for size in sizes]
     run_cases("store", cases, **report)
+
+
+@bench.command()
+@click.option("--records", default=100_000, show_default=True, type=click.IntRange(1, 500_000))
+@click.option(
+    "--readers", "counts", multiple=True, default=(1, 32), type=click.IntRange(1, 64), help="Repeat it."
+)
+@reported
+def listing(records: int, counts: tuple[int, ...], **report: Any) -> None:
+    """Memory of a node while clients list 1 KB records all at once, and how long others wait."""
+    cases = [
+        Case(f"{count} readers", partial(measure_listing, records, count), LISTING_REQUIRED)
+        for count in counts
+    ]
+    run_cases("listing", cases, **report)
 
 
 @bench.command()

@@ -50,6 +50,7 @@ def test_the_node_shows_what_it_is_and_holds(node: NodeProcess) -> None:
     assert after["http"] == [node.url]
     assert after["peer"].startswith("127.0.0.1:")
     assert after["started_at"] <= before["wall_ms"] <= after["wall_ms"]
+    assert 0 < after["loop_lag"]["recent_ms"] <= after["loop_lag"]["max_ms"]
     assert (after["peers_up"], after["announced_on"], after["in_sync"]) == (0, [], True)
     assert after["records"] - before["records"] == 1
     assert after["bytes"] - before["bytes"] == len("four") + len("id") + 32

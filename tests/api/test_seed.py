@@ -1,6 +1,8 @@
 """The two original routes: the transcript of the original's document, byte for byte, and its errors."""
 
+import contextlib
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -167,13 +169,39 @@ def test_another_method_is_refused_with_what_is_allowed(
     assert answer.json()["result"] is False
 
 
-def test_a_long_listing_is_streamed_and_memory_stays_flat() -> None:
-    """Twenty thousand records of a kilobyte: complete, none twice, and never built whole."""
+@pytest.fixture(scope="module")
+def full_node() -> Iterator[NodeProcess]:
+    """A node with twenty thousand records of a kilobyte: a listing of 22 MB."""
     with lone_node() as node:
         node.post_batch([f"{i:08}" + "x" * 1000 for i in range(20_000)], "n")
-        assert sorted(int(r["id"][1:]) for r in node.listing()) == list(range(20_000))
-        forget_peak(node)
-        before = rss_mb(node)
-        for _ in range(2):
-            assert len(node.ask("POST", "/listAllRecentData").body) > 20_000_000
-        assert peak_mb(node) - before < 12, "a listing of 22 MB"
+        yield node
+
+
+def test_a_long_listing_is_streamed_and_memory_stays_flat(full_node: NodeProcess) -> None:
+    """Twenty thousand records of a kilobyte: complete, none twice, and never built whole."""
+    node = full_node
+    assert sorted(int(r["id"][1:]) for r in node.listing()) == list(range(20_000))
+    forget_peak(node)
+    before = rss_mb(node)
+    for _ in range(2):
+        assert len(node.ask("POST", "/listAllRecentData").body) > 20_000_000
+    assert peak_mb(node) - before < 12, "a listing of 22 MB"
+
+
+def test_readers_who_do_not_read_on_cost_little_memory_and_hold_up_nobody(full_node: NodeProcess) -> None:
+    """Sixteen begin to read and stop: others list as before; then each reads on and misses nothing."""
+    node = full_node
+    forget_peak(node)
+    before = rss_mb(node)
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(socket.create_connection(("127.0.0.1", node.port))) for _ in range(16)]
+        for reader in readers:
+            reader.sendall(b"GET /listAllRecentData HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+        begun = [reader.recv(1000) for reader in readers]
+        assert len(node.ask("POST", "/listAllRecentData").body) > 20_000_000
+        assert peak_mb(node) - before < 30, "seventeen listings of 22 MB"
+        for first, reader in zip(begun, readers, strict=True):
+            with reader.makefile("rb") as rest:
+                body = first + rest.read()
+            assert body.count(b'"signature"') == 20_000
+            assert body.endswith(b"]}\r\n0\r\n\r\n")

@@ -1,5 +1,6 @@
 """The node: one clock for everything, the desk for clients and for the cluster, the sweep, the end."""
 
+import itertools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -191,6 +192,28 @@ async def test_what_is_over_is_dropped_and_announced_in_order(
             assert told == sorted(over, key=lambda r: r.key)
             assert len(node) == 1
             assert node.store_statistics().bytes == len("living") + 1 + 32
+
+
+async def test_while_fifty_thousand_expire_at_once_others_are_served_between_the_slices(
+    node: Node, clock: Clock
+) -> None:
+    """Who wants to post has a turn after two slices at most (trio shuffles those who are ready)."""
+    post(node, 50_000)
+    clock.wall_ms = T0 + HOUR_MS + 60_000
+    held = [50_000]
+
+    async def serve_others() -> None:
+        while held[-1]:
+            assert node.submit(None, "new", None).answer is Answer.STORED
+            held.append(len(node) - len(held))
+            await trio.lowlevel.checkpoint()
+
+    async with running(node):
+        with trio.fail_after(60):
+            await serve_others()
+    slices = [before - after for before, after in itertools.pairwise(held)]
+    assert max(slices) <= 2 * SWEEP_RECORDS
+    assert sum(slices) == 50_000
 
 
 async def test_the_sweep_wakes_for_the_end_of_the_oldest_record(

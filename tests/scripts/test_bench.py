@@ -105,7 +105,7 @@ def test_a_size_that_cannot_be_measured_is_a_usage_error(arguments: tuple[str, .
 def test_help_names_every_measurement() -> None:
     """Whoever types --help sees what can be measured and the exit codes."""
     shown = bench("--help").stdout
-    assert all(word in shown for word in ("latency", "idle", "Exit codes", "--rounds"))
+    assert all(word in shown for word in ("latency", "idle", "memory", "reconcile", "Exit codes"))
 
 
 # --- the parts that decide ------------------------------------------------------------------------------
