@@ -78,14 +78,14 @@ def test_a_record_costs_at_most_590_bytes_of_allocations() -> None:
 
 def test_a_day_of_coming_and_going_adds_little_to_what_a_record_costs() -> None:
     """When as many go as come, tables do not double: at most 50 bytes more than in a store just filled."""
-    count, ttl_ms = 20_000, 20_000
+    count, ttl_ms = 10_000, 10_000
     tracemalloc.start()
     try:
         store = MemoryStore(ttl_ms)
         for n in range(count):
             store.add(make_record(n), T0 + n)
         filled, _ = tracemalloc.get_traced_memory()
-        for n in range(count, 3 * count):
+        for n in range(count, 2 * count):
             store.expire(T0 + n, 10)
             store.add(make_record(n), T0 + n)
         used, _ = tracemalloc.get_traced_memory()
