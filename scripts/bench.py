@@ -121,6 +121,7 @@ def durable(connections: int, posts: int, **report: Any) -> None:
     run_cases("durable", cases, **report)
 
 
+@bench.command()
 @click.option(
     "--records",
     "sizes",
