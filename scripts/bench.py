@@ -12,6 +12,8 @@ Linux only (it reads /proc). Exit codes: 0 measured, 1 a promise was missed (wit
 Try it:
   python scripts/bench.py latency --nodes 3 --posts 50
   python scripts/bench.py idle --seconds 30
+  python scripts/bench.py http --rounds 3
+  python scripts/bench.py batch
 
 How each figure is measured: docs/performance.md. To add a measurement: one function with the decorator
 of `latency` below, that makes cases and hands them to `run_cases`.
@@ -29,12 +31,14 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.values import duration_s
+from scripts.benches.batch import BATCH_REQUIRED, measure_batch
 from scripts.benches.durable import measure_durable
 from scripts.benches.idle import idle_required, measure_idle
 from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
 from scripts.benches.listing import LISTING_REQUIRED, measure_listing
 from scripts.benches.memory import MEMORY_REQUIRED, measure_memory
 from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
+from scripts.benches.posts import POSTS_REQUIRED, measure_node, measure_stock
 from scripts.benches.reconcile import RECONCILE_REQUIRED, measure_reconcile
 from scripts.benches.report import Case, run_cases
 from scripts.benches.store import STORE_REQUIRED, measure_store
@@ -122,6 +126,24 @@ def durable(connections: int, posts: int, **report: Any) -> None:
 
 
 @bench.command()
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(1, 64))
+@click.option("--posts", default=10_000, show_default=True, type=click.IntRange(100, 200_000))
+@reported
+def http(connections: int, posts: int, **report: Any) -> None:
+    """CPU of one POST /postNewData, beside stock frameworks that parse the same, answer and do nothing.
+
+    The ratio is to stock quart-trio on hypercorn, in the same round.
+    """
+    cases = [
+        Case("quart-trio, stock", partial(measure_stock, "quart", connections, posts)),
+        Case("plain ASGI, stock", partial(measure_stock, "asgi", connections, posts)),
+        Case("node, alone", partial(measure_node, 1, connections, posts)),
+        Case("node, 2 peers", partial(measure_node, 3, connections, posts), POSTS_REQUIRED),
+    ]
+    run_cases("http", cases, compared="cpu_us_per_request", **report)
+
+
+@bench.command()
 @click.option(
     "--records",
     "sizes",
@@ -178,6 +200,21 @@ def reconcile(records: int, **report: Any) -> None:
         for what, required in RECONCILE_REQUIRED.items()
     ]
     run_cases("reconcile", cases, **report)
+
+
+@bench.command()
+@click.option(
+    "--size", "sizes", multiple=True, default=(1_000, 100), type=click.IntRange(1, 10_000), help="Repeat it."
+)
+@click.option("--records", default=100_000, show_default=True, type=click.IntRange(1, 900_000))
+@reported
+def batch(sizes: tuple[int, ...], records: int, **report: Any) -> None:
+    """CPU and time of a record that comes in an NDJSON batch, on a node that is alone."""
+    cases = [
+        Case(f"batches of {size:,}", partial(measure_batch, size, records), BATCH_REQUIRED.get(size))
+        for size in sizes
+    ]
+    run_cases("batch", cases, **report)
 
 
 if __name__ == "__main__":

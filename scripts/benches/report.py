@@ -52,8 +52,14 @@ def percentile(values: list[float], percent: float) -> float:
     return sorted(values)[int(rank) - 1]
 
 
-def run_cases(bench: str, cases: list[Case], *, rounds: int, as_json: bool, strict: bool) -> None:
-    """Measure every case `rounds` times in turns and show the figures; may end the process (`strict`)."""
+def run_cases(
+    bench: str, cases: list[Case], *, rounds: int, as_json: bool, strict: bool, compared: str | None = None
+) -> None:
+    """Measure every case `rounds` times in turns and show the figures; may end the process (`strict`).
+
+    Args:
+        compared: a figure that is also told as `<figure>_ratio`, to that of the same round's first case.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     quiet = not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as progress:
@@ -66,8 +72,11 @@ def run_cases(bench: str, cases: list[Case], *, rounds: int, as_json: bool, stri
                     progress.update(task, description=f"{case.name}: {what}", completed=done + part)
 
                 before = usage()
-                figures = case.measure(step)
-                case.rounds.append({**figures, **others_since(before)})
+                figures = {**case.measure(step), **others_since(before)}
+                if compared is not None:
+                    first = cases[0].rounds[number] if place else figures
+                    figures = {f"{compared}_ratio": figures[compared] / first[compared], **figures}
+                case.rounds.append(figures)
                 if as_json:
                     _echo_json({"bench": bench, "case": case.name, "round": number + 1, **case.rounds[-1]})
     if as_json:

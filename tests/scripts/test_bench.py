@@ -12,7 +12,9 @@ import pytest
 
 from scripts.benches.latency import Post, Probe, times
 from scripts.benches.nodes import RECORD_BYTES, raw_of
+from scripts.benches.posts import WARM_UP_POSTS, load_posts, measure_stock
 from scripts.benches.report import Case, Figures, Step, percentile, run_cases
+from tests.processes import cluster
 from validator import sign
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,30 @@ def test_idle_tells_what_a_link_costs() -> None:
     assert told["required"]["rss_mb_max"] == 60.0
 
 
+def test_http_tells_what_a_post_costs_a_server() -> None:
+    """A framework and a node are measured alike; a post that is not stored as new ends the measurement."""
+    stock = measure_stock("asgi", 4, 100, lambda what, part: None)
+    with cluster() as made:
+        node = made.start(1)[0]
+        ours = load_posts(node.port, 4, 100, node.pid)
+        assert node.records == WARM_UP_POSTS + 100
+        with pytest.raises(AssertionError):
+            load_posts(node.port, 4, 100, node.pid)  # the same records again
+    assert stock.keys() == ours.keys()
+    for figures in (stock, ours):
+        assert 0 < figures["p50_ms"] <= figures["p99_ms"]
+        assert figures["requests_per_s"] > 1
+
+
+def test_batch_tells_what_a_record_costs() -> None:
+    """Two batches of 500 are counted after the warm-up; time and rate are the same fact."""
+    told = summary(bench("batch", "--size", "500", "--records", "1000", "--json"), 2)
+    figures = told["median"]
+    assert (told["bench"], told["case"]) == ("batch", "batches of 500")
+    assert figures["wall_us_per_record"] * figures["records_per_s"] == pytest.approx(1e6)
+    assert figures["batch_ms"] == pytest.approx(figures["wall_us_per_record"] / 2)
+
+
 def test_idle_says_why_it_cannot_measure(tmp_path: Path) -> None:
     """Exit code 3 and one line that names what is missing, where no namespace can be made."""
     ended = bench("idle", PATH=str(tmp_path))
@@ -94,6 +120,9 @@ def test_idle_says_why_it_cannot_measure(tmp_path: Path) -> None:
         ("idle", "--records", "-1"),
         ("idle", "--seconds", "0.5"),
         ("idle", "--rounds", "0"),
+        ("http", "--posts", "99"),
+        ("http", "--connections", "65"),
+        ("batch", "--size", "10001"),
         ("nothing",),
     ],
 )
@@ -105,7 +134,8 @@ def test_a_size_that_cannot_be_measured_is_a_usage_error(arguments: tuple[str, .
 def test_help_names_every_measurement() -> None:
     """Whoever types --help sees what can be measured and the exit codes."""
     shown = bench("--help").stdout
-    assert all(word in shown for word in ("latency", "idle", "memory", "reconcile", "Exit codes"))
+    commands = ["latency", "idle", "durable", "memory", "store", "listing", "reconcile", "http", "batch"]
+    assert all(word in shown for word in (*commands, "Exit codes", "--rounds"))
 
 
 # --- the parts that decide ------------------------------------------------------------------------------
@@ -161,6 +191,15 @@ def test_rounds_are_summed_up_by_their_median(capsys: pytest.CaptureFixture[str]
     assert [line["span_ms"] for line in rounds] == [9.0, 1.0, 2.0]
     assert (told["median"]["span_ms"], told["lowest"]["span_ms"]) == (2.0, 1.0)
     assert told["held"] == {"span_ms": True}
+
+
+def test_a_compared_figure_is_told_as_a_ratio_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """To the first case's of the same round, whatever the other rounds were."""
+    both = [*cases(2.0, 4.0), *cases(1.0, 8.0)]
+    run_cases("test", both, rounds=2, as_json=True, strict=False, compared="span_ms")
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["span_ms_ratio"] for line in told[:4]] == [1.0, 0.5, 1.0, 2.0]
+    assert told[-1]["median"]["span_ms_ratio"] == 1.25
 
 
 def test_a_missed_promise_is_shown_and_fails_a_strict_run(capsys: pytest.CaptureFixture[str]) -> None:
