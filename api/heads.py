@@ -12,8 +12,13 @@ from api.limits import HttpLimits
 _HANDSHAKE_HEADERS = frozenset({b"connection", b"upgrade"})
 
 
-def refusal_status(request: h11.Request, limits: HttpLimits) -> int | None:
+def refusal_status(
+    request: h11.Request, headers: list[tuple[bytes, bytes]], limits: HttpLimits
+) -> int | None:
     """Judge a request's head.
+
+    Args:
+        headers: the request's, as a list: h11's own sequence is slow to walk.
 
     Returns:
         None if it may pass; else the status to close the connection with: 400, 431 or 505.
@@ -22,7 +27,6 @@ def refusal_status(request: h11.Request, limits: HttpLimits) -> int | None:
         RFC 9112 section 6.1 (both body lengths, and Transfer-Encoding in HTTP/1.0, are refused), RFC 6585
         section 5 (431), RFC 6455 section 4.2.1 (handshake).
     """
-    headers = list(request.headers)
     if request.http_version not in (b"1.1", b"1.0"):
         return 505
     size = len(request.method) + len(request.target) + sum(len(n) + len(v) + 4 for n, v in headers)

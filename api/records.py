@@ -13,6 +13,7 @@ from api.cursor import Position, make_cursor, parse_since
 from api.errors import Problem
 from api.parse import parse_json, parse_limit, parse_text
 from api.posting import body_bytes, not_saved, saved, submit
+from api.reply import Reply, media_type
 from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
 from node import Node
 from validator import Record
@@ -34,6 +35,7 @@ that do not read on every connection, 512 such pages are what they can make the 
 PIECE_BYTES = 64 * 1024
 """Where a piece of NDJSON is sent even if it has fewer records."""
 
+JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 
@@ -60,17 +62,8 @@ def make_blueprint(node: Node) -> Blueprint:
     @routes.post("/v1/records")
     async def post_records() -> Response:
         """Store one record, or a batch of them."""
-        body = await body_bytes()
-        mimetype = request.mimetype
-        if mimetype == NDJSON:
-            return Response(await _batch(node, body), 200, {"content-type": NDJSON})
-        if mimetype == "application/json":
-            posted = parse_json(body, PostedRecord)
-        else:
-            posted = PostedRecord(raw=parse_text(body))
-        record, stored = submit(node, posted.id, posted.raw, posted.signature)
-        await saved(node, record)
-        return _receipt(node, record, stored=stored)
+        content_type = request.headers.get("content-type", "")
+        return (await answer_post(node, await body_bytes(), content_type)).response()
 
     @routes.put("/v1/records/<any_id:id>")
     async def put_record(id: str) -> Response:
@@ -78,7 +71,7 @@ def make_blueprint(node: Node) -> Blueprint:
         _check_id_encoding(id)
         record, stored = submit(node, id, parse_text(await body_bytes()), None)
         await saved(node, record)
-        return _receipt(node, record, stored=stored)
+        return _receipt(node, record, stored=stored).response()
 
     @routes.get("/v1/records/<any_id:id>")
     async def get_record(id: str) -> Response:
@@ -99,7 +92,7 @@ def make_blueprint(node: Node) -> Blueprint:
         position = parse_since(request.args.get("since"), node.boot, node.wall_ms())
         prefix = request.args.get("prefix", "")
         limit_text = request.args.get("limit")
-        if request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
+        if request.accept_mimetypes.best_match([JSON, NDJSON]) == NDJSON:
             limit = None if limit_text is None else parse_limit(limit_text, LIMIT_DEFAULT, 10**9)
             response = Response(_lines(node, position, prefix, limit), 200, {"content-type": NDJSON})
             response.timeout = None
@@ -108,6 +101,17 @@ def make_blueprint(node: Node) -> Blueprint:
         return _json(await _page(node, position, prefix, limit))
 
     return routes
+
+
+async def answer_post(node: Node, body: bytes, content_type: str) -> Reply:
+    """Store one record, or a batch of them, as the content type says. Raises Problem."""
+    kind = media_type(content_type)
+    if kind == NDJSON:
+        return Reply(200, {"content-type": NDJSON}, await _batch(node, body))
+    posted = parse_json(body, PostedRecord) if kind == JSON else PostedRecord(raw=parse_text(body))
+    record, stored = submit(node, posted.id, posted.raw, posted.signature)
+    await saved(node, record)
+    return _receipt(node, record, stored=stored)
 
 
 async def _batch(node: Node, body: bytes) -> bytes:
@@ -204,11 +208,11 @@ def _check_id_encoding(id: str) -> None:
             raise Problem("bad-id", "the id in the path is not percent-encoded UTF-8") from None
 
 
-def _receipt(node: Node, record: Record, *, stored: bool) -> Response:
+def _receipt(node: Node, record: Record, *, stored: bool) -> Reply:
     view = receipt_view(node, record, stored=stored)
-    return _json(view, view.status, {"location": f"/v1/records/{quote(record.id, safe='')}"})
+    headers = {"location": f"/v1/records/{quote(record.id, safe='')}", "content-type": JSON}
+    return Reply(view.status, headers, msgspec.json.encode(view))
 
 
-def _json(view: msgspec.Struct, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = msgspec.json.encode(view)
-    return Response(body, status, {**(headers or {}), "content-type": "application/json"})
+def _json(view: msgspec.Struct, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(view), 200, {**(headers or {}), "content-type": JSON})

@@ -13,6 +13,7 @@ tests/api/test_server_pins.py fails when a new one no longer fits.
     api.heads       which request heads are refused (pure)
     api.connection  one TCP connection: deadlines, closing, containment
     api.protocol    HTTP/1.1 on it
+    api.fastpath    small POSTs to the busiest routes, past all of what follows
     api.exchange    one request or one WebSocket on that
     api.inbox       the way to the application
     api.body        one request through Quart: the whole body, then the handler
@@ -20,7 +21,7 @@ tests/api/test_server_pins.py fails when a new one no longer fits.
 
 import resource
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -43,9 +44,11 @@ from hypercorn.typing import (
 
 from api.body import GUARD_EXTENSION, LeanHTTP, send_handshake_problem, send_problem
 from api.connection import GuardedConnection
+from api.fastpath import FastPath
 from api.guard import Guard, ServerCounts, ServerStatistics
 from api.limits import HttpLimits
 from api.origin import check_host_and_origin
+from api.reply import Handler
 
 __all__ = ["HttpLimits", "LeanHTTP", "ServerCounts", "ServerStatistics", "serve"]
 
@@ -66,6 +69,7 @@ async def serve(
     shutdown: Callable[[], Awaitable[None]],
     hosts_allowed: frozenset[str] = frozenset(),
     statistics: ServerStatistics | None = None,
+    fast_routes: Mapping[bytes, Handler] | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `shutdown` returns, then end within `graceful_timeout_s`.
@@ -77,6 +81,7 @@ async def serve(
         shutdown: awaited once; its return ends the server.
         hosts_allowed: host names answered besides addresses and localhost, lower case, without port.
         statistics: where to count; None for nowhere.
+        fast_routes: handlers by path for POSTs that need not go through `app` (see api/fastpath.py).
         task_status: `started` is called with the list of URLs once connections are accepted.
 
     Raises:
@@ -86,6 +91,7 @@ async def serve(
     listener = _listen(bind)
     with listener:
         guard = Guard(fit_to_files(limits), statistics)
+        fast_path = FastPath(fast_routes or {}, guard, hosts_allowed)
         config = _config(limits)
         context = WorkerContext(None)
         wrapped = ASGIWrapper(partial(_gate, app, guard, hosts_allowed))
@@ -95,7 +101,7 @@ async def serve(
             await lifespan_nursery.start(lifespan.handle_lifespan)
             await lifespan.wait_for_startup()
             async with trio.open_nursery() as connections:
-                handler = partial(GuardedConnection, guard, wrapped, config, context, state)
+                handler = partial(GuardedConnection, guard, fast_path, wrapped, config, context, state)
                 async with trio.open_nursery() as accepting:
                     accepting.start_soon(
                         partial(

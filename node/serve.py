@@ -15,7 +15,7 @@ from typing import cast
 import structlog
 import trio
 
-from api import HttpLimits, ServerStatistics, create_app, fit_to_files, serve
+from api import HttpLimits, ServerStatistics, create_app, fast_routes, fit_to_files, serve
 from cluster.address import format_address
 from node.config import Config
 from node.lifeline import die_with_parent
@@ -126,6 +126,7 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
         shutdown=stopping.wait,
         hosts_allowed=node.config.http_host,
         statistics=statistics,
+        fast_routes=fast_routes(node),
     )
 
     async def run_http(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:

@@ -4,7 +4,7 @@ Ordinary clients cannot be made to misbehave; this one does nothing else.
 """
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -12,6 +12,7 @@ from typing import Self
 import trio
 from hypercorn.typing import ASGIFramework
 
+from api.reply import Handler
 from api.server import HttpLimits, ServerStatistics, serve
 
 PATIENCE_S = 8.0
@@ -185,7 +186,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    app: ASGIFramework, limits: HttpLimits | None = None, hosts_allowed: frozenset[str] = frozenset()
+    app: ASGIFramework,
+    limits: HttpLimits | None = None,
+    hosts_allowed: frozenset[str] = frozenset(),
+    fast_routes: Mapping[bytes, Handler] | None = None,
 ) -> AsyncGenerator[Running]:
     """Run a server for the length of the block."""
     statistics, ended, stop = ServerStatistics(), trio.Event(), trio.Event()
@@ -198,6 +202,7 @@ async def running(
             shutdown=stop.wait,
             hosts_allowed=hosts_allowed,
             statistics=statistics,
+            fast_routes=fast_routes,
             task_status=task_status,
         )
         ended.set()

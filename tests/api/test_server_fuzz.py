@@ -7,6 +7,7 @@ import pytest
 import trio
 from hypercorn.typing import ASGIFramework
 
+from api.reply import Handler, Reply
 from api.server import HttpLimits
 from tests.api.apps import PlainApp, QuartApp
 from tests.api.rawhttp import GET, HANDSHAKE, RawClient, Running, eventually, frame, open_files, post, running
@@ -94,9 +95,19 @@ async def attack(server: Running, rng: random.Random, slots: trio.CapacityLimite
         await trio.aclose_forcefully(client.stream)
 
 
-@pytest.mark.parametrize(("seed", "make"), [(1, PlainApp), (2, lambda: QuartApp().asgi)])
+async def fast(body: bytes, content_type: str) -> Reply:
+    """Answer on the fast path, or fail there."""
+    if len(body) % 5 == 0:
+        raise RuntimeError(content_type)
+    return Reply(200, {"content-type": "text/plain"}, body)
+
+
+@pytest.mark.parametrize(
+    ("seed", "make", "fast_routes"),
+    [(1, PlainApp, {}), (2, lambda: QuartApp().asgi, {}), (3, PlainApp, {b"/echo": fast, b"/early": fast})],
+)
 async def test_mutated_requests_end_nothing_and_leave_nothing(
-    seed: int, make: Callable[[], ASGIFramework]
+    seed: int, make: Callable[[], ASGIFramework], fast_routes: dict[bytes, Handler]
 ) -> None:
     """Same process, no connection left, file descriptors back, and no exception reached the guard."""
     limits = HttpLimits(
@@ -107,7 +118,7 @@ async def test_mutated_requests_end_nothing_and_leave_nothing(
         write_timeout_s=0.5,
     )
     rng = random.Random(seed)
-    async with running(make(), limits) as server:
+    async with running(make(), limits, fast_routes=fast_routes) as server:
         files = open_files()
         slots = trio.CapacityLimiter(AT_ONCE)
         async with trio.open_nursery() as nursery:

@@ -21,7 +21,8 @@ def parse(data: bytes) -> h11.Request:
 
 def status(data: bytes) -> int | None:
     """Judge one head under `LIMITS`."""
-    return refusal_status(parse(data), LIMITS)
+    request = parse(data)
+    return refusal_status(request, list(request.headers), LIMITS)
 
 
 def with_headers(count: int) -> bytes:

@@ -13,6 +13,8 @@ from hypercorn.events import Event, RawData
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ConnectionState, Scope
 
+from api.fastpath import FastPath
+from api.guard import Guard
 from api.inbox import ConnectionTasks
 from api.protocol import JOIN_BYTES_MAX, GuardedH11
 from api.server import HttpLimits
@@ -215,7 +217,9 @@ async def test_head_and_body_leave_in_one_write() -> None:
             async with ConnectionTasks() as tasks:
                 state, context = ConnectionState({}), WorkerContext(None)
                 app = ASGIWrapper(sized_answers)
-                http = GuardedH11(HttpLimits(), app, Config(), context, tasks, state, None, None, send)
+                limits = HttpLimits()
+                fast_path = FastPath({}, Guard(limits), frozenset())
+                http = GuardedH11(limits, fast_path, app, Config(), context, tasks, state, None, None, send)
                 await http.handle(RawData(GET.replace(b" / ", b" %s " % path)))
             assert len(writes) == count
             assert writes[0].startswith(b"HTTP/1.1 200 OK\r\n")

@@ -1,0 +1,80 @@
+"""The fast path: a small POST to one of the busiest routes, answered by the task that has read it.
+
+Most of what a small request costs is the way to its handler: a task, a queue, ASGI's messages, Quart's
+request and response. A POST that is in hand whole needs none of that: nothing has to be awaited before the
+handler, so no deadline has to be kept and no half of a body to be held. Whatever else a request may be
+(chunked, large, still on its way, with `Expect`, HTTP/1.0, to another route) takes the ordinary way.
+
+The handlers are those that Quart calls; heads, Host and Origin are judged by the same functions.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import h11
+
+from api.errors import Problem
+from api.guard import Guard
+from api.inbox import log_failure
+from api.origin import check_host_and_origin
+from api.reply import Handler, Reply
+
+FAST_BYTES_MAX: Final = 32 * 1024
+"""Largest body that takes the fast path: half of what one read of a socket brings, so that it comes in one.
+With more than that in a body, the way there no longer counts."""
+
+Headers = list[tuple[bytes, bytes]]
+
+_UNFIT: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+
+
+class FastPath:
+    """The routes of one server that have a fast path.
+
+    Args:
+        handlers: by path, as it stands in the request line.
+        guard: Guard, whose bounds hold here too.
+        hosts_allowed: further host names, as in `check_host_and_origin`.
+    """
+
+    def __init__(
+        self, handlers: Mapping[bytes, Handler], guard: Guard, hosts_allowed: frozenset[str]
+    ) -> None:
+        self._handlers = handlers
+        self._guard = guard
+        self._hosts_allowed = hosts_allowed
+
+    def body_bytes(self, request: h11.Request, headers: Headers) -> int | None:
+        """Say how long a request's body is, or None when it must take the ordinary way."""
+        if request.method != b"POST" or request.target not in self._handlers:
+            return None
+        size = None
+        for name, value in headers:
+            if name == b"content-length":
+                size = int(value)  # h11 has checked the digits
+            elif name in _UNFIT:
+                return None
+        if request.http_version != b"1.1" or size is None:
+            return None
+        return size if size <= min(FAST_BYTES_MAX, self._guard.limits.body_bytes_max) else None
+
+    async def answer(self, target: bytes, headers: Headers, body: bytes) -> Reply:
+        """Answer a request that `body_bytes` let pass. Whatever goes wrong becomes the reply."""
+        path = target.decode("ascii")
+        if not self._guard.take(len(body)):
+            busy = Problem("busy", "the bodies in hand leave no room for this one", {"retry-after": "1"})
+            return Reply.refusing(busy, path)
+        try:
+            problem = check_host_and_origin(headers, "POST", False, self._hosts_allowed)
+            if problem is not None:
+                return Reply.refusing(problem, path)
+            content_type = next((value for name, value in headers if name == b"content-type"), b"")
+            return await self._handlers[target](body, content_type.decode("latin-1"))
+        except Problem as problem:
+            return Reply.refusing(problem, path)
+        except Exception as error:
+            log_failure("handler failed", error)
+            bug = Problem("internal", f"an internal error ({type(error).__name__}); it is logged")
+            return Reply.refusing(bug, path)
+        finally:
+            self._guard.give_back(len(body))
