@@ -33,6 +33,10 @@ from api.protocol import GuardedH11
 RECEIVE_BYTES_MAX: Final = 64 * 1024
 """Bytes asked of the socket at once."""
 
+FAST_WAIT_S: Final = 0.05
+"""How long a small body may come after its head and still take the fast path. Many clients send the two in
+two packets, microseconds apart; longer than this the ordinary way and its time limits take over."""
+
 WRITE_BYTES: Final = 64 * 1024
 """Bytes of one deadlined write: `write_timeout_s` is a promise about this much."""
 
@@ -143,7 +147,7 @@ class GuardedConnection(TCPServer):
     async def _read_requests(self) -> None:
         while True:
             try:
-                data = await self._stream.receive_some(RECEIVE_BYTES_MAX)
+                data = await self._receive()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
             if self._http.finished:
@@ -155,6 +159,14 @@ class GuardedConnection(TCPServer):
             await self._http.handle(RawData(bytes(data)))
             if not data:
                 return
+
+    async def _receive(self) -> bytes | bytearray:
+        """Receive something; a body that the fast path awaits has `FAST_WAIT_S` to come."""
+        if self._http.awaits_body:
+            with trio.move_on_after(FAST_WAIT_S):
+                return await self._stream.receive_some(RECEIVE_BYTES_MAX)
+            await self._http.go_on()
+        return await self._stream.receive_some(RECEIVE_BYTES_MAX)
 
     async def _drain(self) -> None:
         """Read and drop what a client sends after its last answer, so that the kernel does not reset.

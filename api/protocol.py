@@ -92,8 +92,18 @@ class GuardedH11(H11Protocol):
         self._fast_path = fast_path
         self._framework = app
         self._head = b""
+        self._awaited: tuple[h11.Request, Headers, int] | None = None
         self._pieces = 0
         self._pieces_bytes = 0
+
+    @property
+    def awaits_body(self) -> bool:
+        """Whether a request may take the fast path if its body comes with the next bytes."""
+        return self._awaited is not None
+
+    async def go_on(self) -> None:
+        """Wait for that body no longer."""
+        await self._handle_events()
 
     async def hang_up(self) -> None:
         """Take note that the client sends no more."""
@@ -120,7 +130,9 @@ class GuardedH11(H11Protocol):
         await self._framework(scope, asked, send, sync_spawn, call_soon)
 
     async def _handle_events(self) -> None:
-        while not self.finished:
+        if self._awaited is not None:
+            await self._end_wait(*self._awaited)
+        while self._awaited is None and not self.finished:
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
@@ -147,12 +159,22 @@ class GuardedH11(H11Protocol):
         if status is not None:
             await self._refuse(status)
             return
-        size = self._fast_path.body_bytes(request, headers)
-        if size is not None and len(self.connection.trailing_data[0]) >= size:
-            await self._answer_at_once(request, headers)
-            return
         self._pieces = self._pieces_bytes = 0
-        await self._create_stream(request)
+        size = self._fast_path.body_bytes(request, headers)
+        if size is None:
+            await self._create_stream(request)
+        elif len(self.connection.trailing_data[0]) >= size:
+            await self._answer_at_once(request, headers)
+        else:
+            self._awaited = request, headers, size
+
+    async def _end_wait(self, request: h11.Request, headers: Headers, size: int) -> None:
+        """Go the fast path if the body has come whole, else the ordinary way."""
+        self._awaited = None
+        if len(self.connection.trailing_data[0]) >= size:
+            await self._answer_at_once(request, headers)
+        else:
+            await self._create_stream(request)
 
     async def _answer_at_once(self, request: h11.Request, headers: Headers) -> None:
         """Answer a request whose body is in hand whole, and be ready for the next."""

@@ -12,7 +12,7 @@ from api.fastpath import FAST_BYTES_MAX, FastPath
 from api.guard import Guard
 from api.reply import Reply, media_type
 from api.server import HttpLimits
-from tests.api.apps import PlainApp
+from tests.api.apps import PlainApp, QuartApp
 from tests.api.nodes import lone_node
 from tests.api.rawhttp import GET, PATIENCE_S, RawClient, eventually, post, running
 from validator import sign
@@ -84,20 +84,41 @@ def test_only_a_small_plain_post_to_its_routes_may_be_fast(request_bytes: bytes,
     assert small.body_bytes(request, list(request.headers)) in (0, None)
 
 
-async def test_what_is_in_hand_whole_is_fast_and_the_rest_is_not() -> None:
-    """Both ways answer; a body that comes later or in chunks, and other routes, are the application's."""
+async def test_what_is_soon_in_hand_whole_is_fast_and_the_rest_is_not() -> None:
+    """A body with its head or at once after it; not one that is late, in chunks, or for another route."""
     app, fast = PlainApp(), Fast()
     async with running(app, fast_routes=fast.routes) as server:
         client = await server.client()
         assert (await client.ask(HELLO)).body == b"hello"
-        assert (fast.bodies, app.calls) == ([b"hello"], 0)
         head, mark, body = HELLO.partition(b"\r\n\r\n")
-        await client.say(head + mark)
+        for part in (b"", body[:2]):  # how much of the body comes with the head
+            await client.say(head + mark + part)
+            await client.say(body[len(part) :])
+            assert (await client.answer()).body == b"hello"
+        assert (fast.bodies, app.calls) == ([b"hello"] * 3, 0)
+        await client.say(head + mark + body[:2])
         await eventually(lambda: app.calls == 1)
-        assert (await client.ask(body)).body == b"hello"
+        assert (await client.ask(body[2:])).body == b"hello"
         for request in (CHUNKED, GET):
             assert (await client.ask(request)).body == b"hello"
-        assert (len(fast.bodies), app.calls) == (1, 3)
+        assert (len(fast.bodies), app.calls) == (3, 3)
+
+
+async def test_a_body_that_never_comes_is_told_so() -> None:
+    """The time limit of bodies holds for what began on the fast path: 408, as everywhere."""
+    app = QuartApp()
+    limits = HttpLimits(body_timeout_s=0.1, linger_timeout_s=0.1)
+    async with running(app.asgi, limits, fast_routes={b"/records": Fast().echo}) as server:
+        for part in (post(b"hello", "/records")[:-5], post(b"hello", "/records")[:-1]):
+            client = await server.client()
+            answer = await client.ask(part)
+            assert (answer.status, json.loads(answer.body)["code"]) == (408, "timeout")
+            half = await server.client()
+            await half.say(part)
+            await half.stream.send_eof()
+            await half.rest()
+        await server.all_closed()
+        assert app.stored == []
 
 
 async def test_requests_in_one_packet_are_answered_in_their_order() -> None:
@@ -223,7 +244,7 @@ def test_a_media_type_is_told_without_its_parameters(content_type: str, kind: st
 
 
 async def test_a_node_answers_alike_both_ways() -> None:
-    """The same status, headers and body whether a post comes in one packet or in two."""
+    """The same status, headers and body whether a post is plain or comes in chunks."""
 
     def fields(id: str, raw: str) -> bytes:
         return json.dumps({"id": id, "raw": raw, "signature": sign(raw)}).encode()
@@ -248,10 +269,10 @@ async def test_a_node_answers_alike_both_ways() -> None:
             if number == 0:
                 assert (await client.ask(request)).status == 200
             fast = await client.ask(request)
-            head, mark, rest = request.partition(b"\r\n\r\n")
-            await client.say(head)
-            await trio.sleep(0.02)  # two packets; were they one, the test would only see less
-            slow = await client.ask(mark + rest)
+            plain, chunk = b"Content-Length: %d" % len(body), b"%x\r\n%b\r\n" % (len(body), body)
+            head = post(body, path, *more).partition(b"\r\n\r\n")[0]
+            head = head.replace(plain, b"Transfer-Encoding: chunked")
+            slow = await client.ask(head + b"\r\n\r\n" + (chunk if body else b"") + b"0\r\n\r\n")
             for answer in (fast, slow):
                 answer.headers.pop("date")
             assert slow == fast
