@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from api import ops, records, seed
 from api.body import LeanHTTP
-from api.errors import Problem, render
+from api.errors import Problem, internal, render
 from api.guard import ServerStatistics
 from api.limits import HttpLimits
 from api.reply import Handler
@@ -67,6 +67,4 @@ async def _show_http(error: HTTPException) -> Response:
 async def _show_bug(error: Exception) -> Response:
     """Log a bug with its traceback and say no more than that there is one."""
     _log.error("request failed", path=request.path[:200], exc_info=error)
-    return await _show_problem(
-        Problem("internal", f"an internal error ({type(error).__name__}); it is logged")
-    )
+    return await _show_problem(internal(error))

@@ -93,6 +93,11 @@ class Problem(Exception):
         return STATUS_BY_CODE[self.code]
 
 
+def internal(error: Exception) -> Problem:
+    """Say that there is a bug, and no more of it than its type."""
+    return Problem("internal", f"an internal error ({type(error).__name__}); it is logged")
+
+
 def render(problem: Problem, path: str) -> tuple[int, dict[str, str], bytes]:
     """Lay out a problem as the route at `path` words its errors.
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import h11
 
-from api.errors import Problem
+from api.errors import Problem, internal
 from api.guard import Guard
 from api.inbox import log_failure
 from api.origin import check_host_and_origin
@@ -25,6 +25,7 @@ FAST_BYTES_MAX: Final = 32 * 1024
 With more than that in a body, the way there no longer counts."""
 
 Headers = list[tuple[bytes, bytes]]
+"""Of a request: name in lower case, value. As a list, because h11's own sequence is slow to walk."""
 
 _UNFIT: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
@@ -75,7 +76,6 @@ class FastPath:
             return Reply.refusing(problem, path)
         except Exception as error:
             log_failure("handler failed", error)
-            bug = Problem("internal", f"an internal error ({type(error).__name__}); it is logged")
-            return Reply.refusing(bug, path)
+            return Reply.refusing(internal(error), path)
         finally:
             self._guard.give_back(len(body))

@@ -39,7 +39,7 @@ from hypercorn.typing import (
 
 from api.errors import CODE_BY_HEAD_STATUS, Problem, problem_json
 from api.exchange import GuardedHTTPStream, GuardedWSStream
-from api.fastpath import FastPath
+from api.fastpath import FastPath, Headers
 from api.heads import is_websocket, refusal_status
 from api.limits import HttpLimits
 
@@ -60,11 +60,9 @@ _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus
 
 _END: Final = h11.EndOfMessage()
 
-Headers = list[tuple[bytes, bytes]]
-
 
 @lru_cache(HEADS_KEPT)
-def _response(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> h11.Response:
+def _checked(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> h11.Response:
     """Make an answer's head. The same one is not checked header by header again: 26 µs of CPU a request."""
     return h11.Response(headers=list(headers), status_code=status, reason=_REASONS.get(status, b""))
 
@@ -267,7 +265,7 @@ class GuardedH11(H11Protocol):
 
     def _response(self, status: int, headers: Headers) -> h11.Response:
         close = [(b"connection", b"close")] if self._must_close() else []
-        return _response(status, (*headers, *self.config.response_headers("h11"), *close))
+        return _checked(status, (*headers, *self.config.response_headers("h11"), *close))
 
     def _must_close(self) -> bool:
         """Whether this answer is the connection's last: the node stops, or the body is still coming."""
