@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.values import duration_s
 from scripts.benches.batch import BATCH_REQUIRED, measure_batch
+from scripts.benches.catchup import CATCHUP_REQUIRED, measure_catchup
 from scripts.benches.durable import measure_durable
 from scripts.benches.idle import idle_required, measure_idle
 from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
@@ -42,6 +43,7 @@ from scripts.benches.posts import POSTS_REQUIRED, measure_node, measure_stock
 from scripts.benches.reconcile import RECONCILE_REQUIRED, measure_reconcile
 from scripts.benches.report import Case, run_cases
 from scripts.benches.store import STORE_REQUIRED, measure_store
+from scripts.benches.throughput import THROUGHPUT_REQUIRED, measure_throughput
 
 EXIT_NOT_PERMITTED = 3
 
@@ -84,6 +86,33 @@ def latency(counts: tuple[int, ...], posts: int, interval: float, **report: Any)
         for count in counts
     ]
     run_cases("latency", cases, **report)
+
+
+@bench.command()
+@click.option("--nodes", "counts", multiple=True, default=(3,), type=click.IntRange(2), help="Repeat it.")
+@click.option("--records", default=100_000, show_default=True, type=click.IntRange(1))
+@reported
+def throughput(counts: tuple[int, ...], records: int, **report: Any) -> None:
+    """Records a second, in NDJSON batches of 1,000 to one node, until the last node holds all of them."""
+    cases = [
+        Case(f"{count} nodes", partial(measure_throughput, count, records), THROUGHPUT_REQUIRED.get(count))
+        for count in counts
+    ]
+    run_cases("throughput", cases, **report)
+
+
+@bench.command()
+@click.option(
+    "--records", "sizes", multiple=True, default=(100_000,), type=click.IntRange(1), help="Repeat it."
+)
+@reported
+def catchup(sizes: tuple[int, ...], **report: Any) -> None:
+    """Time until a fresh node holds what another holds, and what its clients notice meanwhile."""
+    cases = [
+        Case(f"{size:,} records", partial(measure_catchup, size), CATCHUP_REQUIRED.get(size))
+        for size in sizes
+    ]
+    run_cases("catchup", cases, **report)
 
 
 @bench.command()

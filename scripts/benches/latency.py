@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from scripts.benches.machine import cpu_s
-from scripts.benches.nodes import Client, StopwatchCluster, raw_of
+from scripts.benches.nodes import Client, StopwatchCluster, Totals, raw_of
 from scripts.benches.report import Figures, Step, percentile
 from tests.processes import NodeProcess, wait_until
 
@@ -53,27 +52,6 @@ class Probe:
     def agrees(self, stored_ns: int) -> bool:
         """Whether the answer fits a record that was stored at `stored_ns`."""
         return stored_ns <= self.answered_ns if self.found else stored_ns >= self.asked_ns
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What all nodes together have done since they started."""
-
-    records_in: int
-    duplicates: int
-    asked: int
-    cpu_s: float
-
-    @classmethod
-    def read(cls, nodes: Sequence[NodeProcess]) -> "Totals":
-        """Ask every node for its counters."""
-        gossip = [node.get("/v1/node")["gossip"] for node in nodes]
-        return cls(
-            sum(g["records_in_total"] for g in gossip),
-            sum(g["duplicate_total"] for g in gossip),
-            sum(g["asked_total"] for g in gossip),
-            sum(cpu_s(node.pid) for node in nodes),
-        )
 
 
 def measure_latency(count: int, posts: int, interval_s: float, step: Step) -> Figures:

@@ -1,5 +1,6 @@
 """Node processes with a stopwatch, and a client that costs next to nothing."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,11 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from scripts.benches import stopwatch_node
+from scripts.benches.machine import cpu_s
 from tests.processes import ROOT, Cluster, NodeProcess, free_port
+from validator import sign
 
 RECORD_BYTES = 150
 """One record as JSON `{"id", "raw", "signature"}`: what the other systems were measured with."""
@@ -19,17 +24,24 @@ RECORD_BYTES = 150
 TIMEOUT_S = 20.0
 
 
-class StopwatchNode(NodeProcess):
-    """A node process that notes when it stored each record."""
+PROFILE = "BENCH_PROFILE"
+"""Environment variable that names a folder: the nodes of `throughput` and `catchup` write there, as
+`<HTTP port>.txt`, where their CPU time went (`profiled_node`)."""
+
+
+class WatchedNode(NodeProcess):
+    """A node process that notes something about itself: `program` is started in place of `dayfly`."""
+
+    program = Path(stopwatch_node.__file__)
 
     @property
-    def stamps_file(self) -> Path:
+    def notes_file(self) -> Path:
         """Where the process writes its notes."""
-        return self.log.with_suffix(".stamps")
+        return self.log.with_suffix(".notes")
 
     def start(self) -> Self:
         """Start the process; does not wait for it."""
-        command = [sys.executable, str(stopwatch_node.__file__), str(self.stamps_file), "up", *self.arguments]
+        command = [sys.executable, str(self.program), str(self.notes_file), "up", *self.arguments]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DAYFLY_")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -37,35 +49,105 @@ class StopwatchNode(NodeProcess):
             )
         return self
 
+    def stop(self) -> None:
+        """Tell the process to end, and wait until it has: its notes are written then."""
+        assert self.process is not None
+        self.signal(signal.SIGTERM)
+        self.process.wait(TIMEOUT_S)
 
-class StopwatchCluster(Cluster):
-    """A cluster of such nodes."""
+
+class ProfiledNode(WatchedNode):
+    """A node process that tells where its CPU time went, in the folder named by `PROFILE`."""
+
+    program = Path(__file__).with_name("profiled_node.py")
+
+    @property
+    def notes_file(self) -> Path:
+        """Where the process writes its tables."""
+        return Path(os.environ[PROFILE]).resolve() / f"{self.port}.txt"
+
+    def kill(self) -> None:
+        """Let it write its tables, then make sure that it is gone."""
+        self.stop()
+        super().kill()
+
+
+class StopwatchNode(WatchedNode):
+    """A node process that notes when it stored each record."""
+
+
+class BenchCluster(Cluster):
+    """A cluster of node processes of one kind."""
+
+    kind: type[NodeProcess] = NodeProcess
 
     def add(self, *options: str, multicast: bool = True) -> NodeProcess:
         """Start one more node; does not wait for it."""
         port = free_port()
         arguments = ["--http", f"127.0.0.1:{port}", "--cluster", self.name, "--log-format", "json"]
         arguments += ["--multicast", self.group if multicast else "off", *self.options, *options]
-        node = StopwatchNode(arguments, port).start()
+        node = self.kind(arguments, port).start()
         self.nodes.append(node)
         return node
+
+
+class StopwatchCluster(BenchCluster):
+    """A cluster of nodes with stopwatches."""
+
+    kind = StopwatchNode
 
     def stamps(self) -> list[dict[bytes, int]]:
         """Stop all nodes; return for each digest to the instant of storing (monotonic nanoseconds)."""
         stopwatches = [node for node in self.nodes if isinstance(node, StopwatchNode)]
         for node in stopwatches:
-            node.signal(signal.SIGTERM)
-        for node in stopwatches:
-            assert node.process is not None
-            node.process.wait(TIMEOUT_S)
-        return [stopwatch_node.read_stamps(node.stamps_file) for node in stopwatches]
+            node.stop()
+        return [stopwatch_node.read_stamps(node.notes_file) for node in stopwatches]
 
     def close(self) -> None:
         """End all processes and remove what they wrote."""
         super().close()
         for node in self.nodes:
             if isinstance(node, StopwatchNode):
-                node.stamps_file.unlink(missing_ok=True)
+                node.notes_file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all nodes together have done since they started; `cpu_each_s`: CPU seconds of each."""
+
+    records_in: int
+    duplicates: int
+    asked: int
+    degraded: int
+    cpu_each_s: list[float]
+
+    @classmethod
+    def read(cls, nodes: Sequence[NodeProcess]) -> "Totals":
+        """Ask every node for its counters."""
+        gossip = [node.get("/v1/node")["gossip"] for node in nodes]
+        return cls(
+            sum(g["records_in_total"] for g in gossip),
+            sum(g["duplicate_total"] for g in gossip),
+            sum(g["asked_total"] for g in gossip),
+            sum(g["degraded_total"] for g in gossip),
+            [cpu_s(node.pid) for node in nodes],
+        )
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of all nodes."""
+        return sum(self.cpu_each_s)
+
+
+@contextlib.contextmanager
+def bench_cluster(*options: str) -> Generator[BenchCluster, None, None]:
+    """Make a cluster whose nodes do not outlive the block, profiled if `PROFILE` is set."""
+    made = BenchCluster(*options)
+    made.kind = ProfiledNode if PROFILE in os.environ else NodeProcess
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 class Client:
@@ -111,3 +193,13 @@ def raw_of(name: str) -> str:
     filled = json.dumps({"id": name, "raw": "", "signature": "0" * 32})
     seed = hashlib.sha256(name.encode()).hexdigest() * 3
     return seed[: max(RECORD_BYTES - len(filled), 1)]
+
+
+def batch_of(name: str, first: int, count: int) -> bytes:
+    """Make an NDJSON batch of `count` signed records, numbered from `first`, each of `RECORD_BYTES`."""
+    lines: list[str] = []
+    for i in range(first, first + count):
+        id = f"{name}-{i:07d}"
+        raw = raw_of(id)
+        lines.append(json.dumps({"id": id, "raw": raw, "signature": sign(raw)}) + "\n")
+    return "".join(lines).encode()
