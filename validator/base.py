@@ -73,6 +73,6 @@ class ValidatorChain:
         """Return the first verdict that is not ACCEPT, or ACCEPT."""
         for validator in self._validators:
             verdict = validator.check(record, wall_ms)
-            if verdict.outcome is not Outcome.ACCEPT:
+            if verdict is not ACCEPT and verdict.outcome is not Outcome.ACCEPT:
                 return verdict
         return ACCEPT

@@ -32,6 +32,8 @@ class SizeLimits:
 
     def check(self, record: Record, wall_ms: int) -> Verdict:
         """Judge the three texts; the time plays no part."""
+        if self._is_plain(record):
+            return ACCEPT
         for field, limit in (
             ("id", self.id_bytes_max),
             ("raw", self.raw_bytes_max),
@@ -47,6 +49,19 @@ class SizeLimits:
         if _CONTROL.search(record.id):
             return _reject("bad-id", "id holds a control character")
         return ACCEPT
+
+    def _is_plain(self, record: Record) -> bool:
+        """Whether all is printable ASCII within the limits, as almost always: told in half the time."""
+        id, raw, signature = record.id, record.raw, record.signature
+        return (
+            0 < len(id) <= self.id_bytes_max
+            and 0 < len(raw) <= self.raw_bytes_max
+            and 0 < len(signature) <= SIGNATURE_BYTES_MAX
+            and id.isascii()
+            and id.isprintable()
+            and raw.isascii()
+            and signature.isascii()
+        )
 
 
 @dataclass(frozen=True, slots=True)

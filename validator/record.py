@@ -68,7 +68,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     @property
     def size_bytes(self) -> int:
         """What the record's texts weigh in UTF-8: the number that store and frame limits count."""
-        return sum(len(t) if t.isascii() else len(t.encode()) for t in (self.id, self.raw, self.signature))
+        if self.id.isascii() and self.raw.isascii() and self.signature.isascii():
+            return len(self.id) + len(self.raw) + len(self.signature)
+        return len(self.id.encode()) + len(self.raw.encode()) + len(self.signature.encode())
 
 
 def canonical_bytes(id: str, raw: str, signature: str, time_stamp: int) -> bytes:
@@ -80,8 +82,8 @@ def canonical_bytes(id: str, raw: str, signature: str, time_stamp: int) -> bytes
     Raises:
         ValueError: a text holds lone surrogates and so has no UTF-8 form.
     """
-    texts = (id.encode(), raw.encode(), signature.encode())
-    return _HEADER.pack(time_stamp, *map(len, texts)) + b"".join(texts)
+    a, b, c = id.encode(), raw.encode(), signature.encode()
+    return b"".join((_HEADER.pack(time_stamp, len(a), len(b), len(c)), a, b, c))
 
 
 def key_bound(time_stamp: int) -> bytes:
