@@ -27,9 +27,12 @@ async def follow(bus: EventBus, feed: Callable[[Input], None]) -> None:
 
 def _stored(events: Sequence[Event]) -> Stored:
     """Word the news for the engine."""
-    records = [e.record for e in events if isinstance(e, RecordStored)]
-    small = [r.digest for r in records if r.size_bytes <= EAGER_BYTES_MAX]
-    large = [r.digest for r in records if r.size_bytes > EAGER_BYTES_MAX]
+    small: list[bytes] = []
+    large: list[bytes] = []
+    for event in events:
+        if isinstance(event, RecordStored):
+            record = event.record
+            (small if record.size_bytes <= EAGER_BYTES_MAX else large).append(record.digest)
     return Stored(small, large)
 
 

@@ -8,7 +8,8 @@ way; one nobody will push is asked for at once.
 The graft timer adapts: four times the largest recent gap between an IHAVE and the eager payload that
 followed it, within 5 to 250 ms, and twice as long after a payload that came twice (PlumTree leaves the
 value open; iroh-gossip uses 80 ms; our choice to measure it, because asking too early is paid for with
-a second payload and asking late with delay only when an origin dies).
+a second payload and asking late with delay only when an origin dies). It does not run out while the origin
+itself delivers what it accepted: a link keeps the order, so what is late on it is behind, not lost.
 """
 
 from collections import OrderedDict
@@ -30,7 +31,8 @@ GRAFT_S_START = 0.120
 graft timers pass one after the other until all have it; that shall be well under a second."""
 GRAFT_FACTOR = 4.0
 GAP_FADE = 0.99
-"""A maximum that fades by a hundredth with each sample stands in for a high percentile of the gap."""
+"""A maximum that fades by a hundredth with each frame stands in for a high percentile of the gap. With each
+record it would forget within 10 ms of a burst, and busy nodes would ask for what is on its way."""
 
 ASK_TIMEOUT_S = 3.0
 """How long a peer may take to send what was asked of it before another is asked."""
@@ -79,6 +81,7 @@ class Pull:
         self._cautious = False
         self._waiting = False
         self._delivered_s: dict[bytes, float] = {}
+        self._pushed_s: dict[bytes, float] = {}
         self._next_s: float | None = None
         self.overflow_total = 0
         self.asked_total = 0
@@ -123,26 +126,39 @@ class Pull:
                 entry = self._missing[digest] = _Missing(origin, pusher, not at_once, now_s, due_s)
             elif entry.asked is None:
                 entry.due_s = min(entry.due_s, due_s)
+                if at_once:
+                    entry.pusher = b""  # by its own word it will not come by itself
             if peer not in entry.announcers:
                 entry.announcers.append(peer)
         self._wake(due_s)
 
-    def arrived(self, digest: bytes, now_s: float) -> bytes | None:
-        """Forget `digest`, which is here now.
+    def arrived(self, digests: Iterable[bytes], now_s: float) -> dict[bytes, bytes]:
+        """Forget the digests of one frame, which are here now.
 
         Returns:
-            the origin it was announced with, or None when it was not expected.
+            by digest, the origin it was announced with; those that were not expected are left out.
         """
-        entry = self._missing.pop(digest, None)
-        if entry is None:
-            return None
-        if entry.asked is not None:
-            self._delivered_s[entry.asked] = now_s
-            self._give_back(entry)
-        else:
-            gap_s = now_s - entry.heard_s
-            self._gap_s = max(gap_s, self._gap_s * GAP_FADE)
-        return entry.origin
+        origins: dict[bytes, bytes] = {}
+        if not self._missing:
+            return origins
+        heard_s = now_s
+        for digest in digests:
+            entry = self._missing.pop(digest, None)
+            if entry is None:
+                continue
+            origins[digest] = entry.origin
+            if entry.asked is not None:
+                self._delivered_s[entry.asked] = now_s
+                self._give_back(entry)
+            else:
+                heard_s = min(heard_s, entry.heard_s)
+        if heard_s < now_s:
+            self._gap_s = max(now_s - heard_s, self._gap_s * GAP_FADE)
+        return origins
+
+    def pushed(self, peer: bytes, now_s: float) -> None:
+        """`peer` has pushed records that it accepted itself: what it owes besides is behind, not lost."""
+        self._pushed_s[peer] = now_s
 
     def begin(self, graft_s: float) -> None:
         """Begin with this graft timer: what was measured before does not hold any more."""
@@ -185,6 +201,7 @@ class Pull:
         """Stop waiting for `peer`: what it would have pushed or was asked for is due from others now."""
         self._asked_of.pop(peer, None)
         self._delivered_s.pop(peer, None)
+        self._pushed_s.pop(peer, None)
         for digest, entry in list(self._missing.items()):
             if peer in entry.announcers:
                 entry.announcers.remove(peer)
@@ -214,6 +231,10 @@ class Pull:
                 if entry.due_s > now_s:
                     self._wake(entry.due_s)
                     continue
+            elif self._is_behind(entry, now_s):
+                entry.due_s = min(self._pushed_s[entry.pusher], entry.heard_s + ASK_TIMEOUT_S) + GRAFT_S_MAX
+                self._wake(entry.due_s)
+                continue
             peer = self._choose(entry)
             if peer is None:
                 if entry.tries >= TRIES_MAX or not entry.announcers:
@@ -232,6 +253,11 @@ class Pull:
         self.refused(dropped)
         self.asked_total += sum(len(ask.digests) for ask in asks.values())
         return list(asks.values())
+
+    def _is_behind(self, entry: _Missing, now_s: float) -> bool:
+        """Whether whoever is to push the record has pushed others since it was announced, a moment ago."""
+        pushed_s = min(self._pushed_s.get(entry.pusher, 0.0), entry.heard_s + ASK_TIMEOUT_S)
+        return entry.heard_s < pushed_s and now_s < pushed_s + GRAFT_S_MAX
 
     def _choose(self, entry: _Missing) -> bytes | None:
         """Pick whom to ask: the announcers in turn, skipping those with enough to do."""

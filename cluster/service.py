@@ -271,6 +271,8 @@ class ClusterService:
                     return
             part = message.records[start : start + ADMIT_RECORDS]
             done = start + ADMIT_RECORDS >= len(message.records)
+            # The next page is asked for before this one is admitted, so that one is always on its way.
+            turns = isinstance(message, Page) and (start == 0 if message.more else done)
             admitted = self._desk.admit(part, link.peer.hex())
             self.feed(
                 v.Received(
@@ -281,7 +283,7 @@ class ClusterService:
                     rejected=admitted.rejected,
                     full=admitted.full,
                     of_page=isinstance(message, Page),
-                    last=message.last if isinstance(message, Page) and done else None,
+                    last=message.last if isinstance(message, Page) and turns else None,
                     more=isinstance(message, Page) and message.more,
                     origin=message.origin if isinstance(message, Push) else b"",
                     large=admitted.large,

@@ -76,7 +76,8 @@ class Received:
         rejected: how many records no honest node would have sent.
         full: whether the store refused for want of room.
         of_page: whether they came in a `Page` of a catch-up rather than a `Push`.
-        last, more: with the last of a page, where to go on and whether there is more; else None.
+        last, more: where to go on after a page and whether there is more: with the first of its records
+            if there is, with the last if not; else None.
         origin: who accepted them, if they were pushed; empty if they were wanted.
         large: those of the stored that are announced rather than pushed.
     """

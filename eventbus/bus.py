@@ -6,7 +6,7 @@ subscriber whose queue is full is cut and told so. It then reads what it missed 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -62,17 +62,17 @@ class Subscription:
         self._buffer.clear()
         return events
 
-    def offer(self, event: Event) -> bool:
-        """Take an event from the bus. Returns False when the buffer is full: the subscriber is cut."""
-        if isinstance(event, self._kinds) and (self._wants is None or self._wants(event)):
-            if len(self._buffer) >= self._buffer_events:
+    def offer(self, events: Sequence[Event]) -> bool:
+        """Take events from the bus. Returns False when the buffer has no room: the subscriber is cut."""
+        kinds, wants = self._kinds, self._wants
+        wanted = [e for e in events if isinstance(e, kinds) and (wants is None or wants(e))]
+        if wanted:
+            self._buffer += wanted
+            if len(self._buffer) > self._buffer_events:
                 self._lagged = True
                 self._buffer.clear()
-                self._bell.set()
-                return False
-            self._buffer.append(event)
             self._bell.set()
-        return True
+        return not self._lagged
 
     def ring(self) -> None:
         """Wake the subscriber so that it looks at the bus's state."""
@@ -112,9 +112,9 @@ class EventBus:
         self._subscriptions[subscription] = None
         return subscription
 
-    def publish(self, event: Event) -> None:
-        """Hand `event` to every subscriber. Never waits, never raises."""
-        lagged = [s for s in self._subscriptions if not s.offer(event)]
+    def publish(self, *events: Event) -> None:
+        """Hand events, in this order, to every subscriber. Never waits, never raises."""
+        lagged = [s for s in self._subscriptions if not s.offer(events)]
         for subscription in lagged:
             self.lagged_total += 1
             self.forget(subscription)

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from cluster import EAGER_BYTES_MAX, Admitted, WireRecord
-from eventbus import EventBus, RecordStored, RecordSuperseded
+from eventbus import Event, EventBus, RecordStored, RecordSuperseded
 from storage import Held, Store, StoreFull
 from validator import Outcome, Record, ValidatorChain, Verdict, sign
 
@@ -36,8 +38,7 @@ class Answer(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """What became of a client's record, and why.
 
     Attributes:
@@ -118,55 +119,63 @@ class Admission:
         Of two records for one id the one with the smaller key stays, whatever came first.
         """
         admitted = Admitted()
-        for wire in records:
-            try:
-                record = Record.of(wire.id, wire.raw, wire.signature, wire.time_stamp)
-            except ValueError:  # no honest node sends what has no canonical bytes
-                admitted.rejected += 1
-                self.statistics.rejected += 1
-                continue
-            if self._store.has(record.digest):
-                admitted.known.append(record.digest)
-                self.statistics.duplicate += 1
-            else:
-                self._admit(record, peer, wall_ms, admitted)
+        news: list[Event] = []
+        try:
+            for wire in records:
+                self._admit(wire, peer, wall_ms, admitted, news)
+        finally:
+            # At once for all (0.4 of 6.8 µs a record, measured), but surely for all that is stored.
+            self._bus.publish(*news)
+            self.statistics.relayed += len(admitted.stored)
+            self.statistics.rejected += admitted.rejected
         return admitted
 
-    def _admit(self, record: Record, peer: str, wall_ms: int, admitted: Admitted) -> None:
+    def _admit(
+        self, wire: WireRecord, peer: str, wall_ms: int, admitted: Admitted, news: list[Event]
+    ) -> None:
+        """Judge and store one record; say what became of it in `admitted`, and in `news` for the bus."""
+        try:
+            record = Record.of(wire.id, wire.raw, wire.signature, wire.time_stamp)
+        except ValueError:  # no honest node sends what has no canonical bytes
+            admitted.rejected += 1
+            return
+        digest = record.digest
+        if self._store.has(digest):
+            admitted.known.append(digest)
+            self.statistics.duplicate += 1
+            return
         verdict = self._chain.check(record, wall_ms)
         if verdict.outcome is Outcome.REJECT:
             admitted.rejected += 1
-            self.statistics.rejected += 1
             return
         if verdict.outcome is Outcome.IGNORE:
-            admitted.ignored.append(record.digest)
+            admitted.ignored.append(digest)
             self.statistics.ignored += 1
             return
         try:
             stored = self._store.add(record, wall_ms)
         except StoreFull:
             admitted.full = True
-            admitted.ignored.append(record.digest)
+            admitted.ignored.append(digest)
             self.statistics.full += 1
             return
         if isinstance(stored, Held):
-            admitted.ignored.append(record.digest)
-            self._superseded(stored.holder, record)
+            admitted.ignored.append(digest)
+            news.append(self._superseded(stored.holder, record))
             return
-        admitted.stored.append(record.digest)
+        admitted.stored.append(digest)
         if (
             len(record.raw) > EAGER_BYTES_MAX // 4 and record.size_bytes > EAGER_BYTES_MAX
         ):  # UTF-8: 1 to 4 bytes
-            admitted.large.append(record.digest)
-        self.statistics.relayed += 1
+            admitted.large.append(digest)
         if stored.loser is not None:
-            self._superseded(record, stored.loser)
-        self._bus.publish(RecordStored(stored.seq, record, peer))
+            news.append(self._superseded(record, stored.loser))
+        news.append(RecordStored(stored.seq, record, peer))
 
-    def _superseded(self, winner: Record, loser: Record) -> None:
-        """Report that two nodes accepted one id at once and which record stays."""
+    def _superseded(self, winner: Record, loser: Record) -> RecordSuperseded:
+        """Count and word that two nodes accepted one id at once and which record stays."""
         self.statistics.superseded += 1
-        self._bus.publish(RecordSuperseded(winner, loser))
+        return RecordSuperseded(winner, loser)
 
     def _held(self, held: Record, offered: Record) -> Submission:
         if held.raw == offered.raw:

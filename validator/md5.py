@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from validator.base import ACCEPT, Outcome, Verdict
 from validator.record import Record
 
-
 _EMPTY = hashlib.md5(usedforsecurity=False)
 """Copied for each text: half the price of making one (0.34 in place of 0.71 µs, measured)."""
 

@@ -35,11 +35,10 @@ def keep_time(file: Path) -> None:
     stamps: list[tuple[bytes, int]] = []
     publish = EventBus.publish
 
-    def timed_publish(self: EventBus, event: Event) -> None:
+    def timed_publish(self: EventBus, *events: Event) -> None:
         stored_ns = time.monotonic_ns()
-        publish(self, event)
-        if isinstance(event, RecordStored):
-            stamps.append((event.record.digest, stored_ns))
+        publish(self, *events)
+        stamps.extend((e.record.digest, stored_ns) for e in events if isinstance(e, RecordStored))
 
     # Every stored record passes here, at whatever door it came in.
     setattr(EventBus, "publish", timed_publish)  # noqa: B010 - type checkers let no method be replaced

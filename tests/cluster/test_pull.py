@@ -94,13 +94,13 @@ def test_a_record_nobody_else_has_is_forgotten_with_its_announcer() -> None:
 
 
 def test_arrival_gives_back_the_origin_and_ends_the_request() -> None:
-    """An expected record tells where it came from; an unexpected one tells None."""
+    """An expected record tells where it came from; an unexpected one tells nothing."""
     pull = Pull()
     pull.announced(A, C, [digest(1)], 0.0, at_once=True)
     pull.tick(0.0)
 
-    assert pull.arrived(digest(1), 0.1) == C
-    assert pull.arrived(digest(1), 0.2) is None
+    assert pull.arrived([digest(1), digest(2)], 0.1) == {digest(1): C}
+    assert pull.arrived([digest(1)], 0.2) == {}
     assert pull.tick(100.0) == []
 
 
@@ -109,10 +109,10 @@ def test_the_graft_timer_follows_the_gap_between_announcement_and_payload() -> N
     pull = Pull()
     for number in range(1000):
         pull.announced(A, C, [digest(number)], float(number), at_once=False)
-        pull.arrived(digest(number), number + 0.0001)
+        pull.arrived([digest(number)], number + 0.0001)
     assert pull.graft_s == GRAFT_S_MIN
     pull.announced(A, C, [digest(9999)], 2000.0, at_once=False)
-    pull.arrived(digest(9999), 2000.01)
+    pull.arrived([digest(9999)], 2000.01)
     assert abs(pull.graft_s - 0.04) < 1e-6
     pull.came_twice()
     assert abs(pull.graft_s - 0.08) < 1e-6
@@ -130,7 +130,7 @@ def test_one_peer_is_asked_for_a_bounded_number_at_a_time() -> None:
     assert len(first) == ASKED_MAX
     assert pull.tick(0.0) == []
     for each in first[: ASKED_MAX // 2]:
-        pull.arrived(each, 0.1)
+        pull.arrived([each], 0.1)
 
     assert wants(pull.tick(0.1))[A] == many[ASKED_MAX:]
 

@@ -22,10 +22,10 @@ class Published(EventBus):
         super().__init__()
         self.events: deque[Event] = deque()
 
-    def publish(self, event: Event) -> None:
+    def publish(self, *events: Event) -> None:
         """Keep, then hand on."""
-        self.events.append(event)
-        super().publish(event)
+        self.events += events
+        super().publish(*events)
 
 
 @dataclass
