@@ -29,6 +29,7 @@ RECORD_OVERHEAD_BYTES: Final = 24
 CRITICAL: Final = 1
 
 _HEADER: Final = struct.Struct(">IBB")
+_DIGEST: Final = struct.Struct(f"{DIGEST_BYTES}s")
 _TYPES: Final[dict[int, type[Message]]] = {
     1: m.Hello,
     2: m.Ready,
@@ -138,7 +139,7 @@ def _decode(number: int, flags: int, body: memoryview) -> Message | None:
 
 def split_digests(joined: bytes) -> list[bytes]:
     """Cut joined 32-byte digests apart, as `FrameReader` has let them pass."""
-    return [joined[i : i + DIGEST_BYTES] for i in range(0, len(joined), DIGEST_BYTES)]
+    return [digest for (digest,) in _DIGEST.iter_unpack(joined)]
 
 
 def split_node_ids(joined: bytes) -> list[bytes]:

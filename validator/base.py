@@ -63,6 +63,7 @@ class ValidatorChain:
 
     def __init__(self, validators: Sequence[Validator]) -> None:
         self._validators = tuple(validators)
+        self._checks = tuple(v.check for v in validators)
 
     @property
     def name(self) -> str:
@@ -71,8 +72,8 @@ class ValidatorChain:
 
     def check(self, record: Record, wall_ms: int) -> Verdict:
         """Return the first verdict that is not ACCEPT, or ACCEPT."""
-        for validator in self._validators:
-            verdict = validator.check(record, wall_ms)
+        for check in self._checks:
+            verdict = check(record, wall_ms)
             if verdict is not ACCEPT and verdict.outcome is not Outcome.ACCEPT:
                 return verdict
         return ACCEPT

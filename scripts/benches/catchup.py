@@ -80,16 +80,19 @@ def measure_catchup(records: int, step: Step) -> Figures:
         _fill(serving, records, step)
         time.sleep(SETTLE_S)
         poster = Poster(serving.port)
+        begin_s, begin_cpu_s = time.monotonic(), cpu_s(serving.pid)
         poster.start()
-        begin_s = time.monotonic()
         time.sleep(BEFORE_S)
-        served_s, start_s = cpu_s(serving.pid), time.monotonic()
+        start_s, posts = time.monotonic(), len(poster.spans)
+        post_cpu_s = (cpu_s(serving.pid) - begin_cpu_s) / posts
         fresh = made.add()
         wait_until(lambda: _listens(fresh), "the fresh node listens")
-        listens_s = time.monotonic()
+        listens_s, served_s, took_s = time.monotonic(), cpu_s(serving.pid), cpu_s(fresh.pid)
+        posts = len(poster.spans)
         _wait_equal(fresh, records, poster, step)
         equal_s = time.monotonic()
-        served_s, took_s = cpu_s(serving.pid) - served_s, cpu_s(fresh.pid)
+        served_s, took_s = cpu_s(serving.pid) - served_s, cpu_s(fresh.pid) - took_s
+        served_s -= (len(poster.spans) - posts) * post_cpu_s
         poster.stopped = True
         poster.join(TIMEOUT_S)
         total = records + len(poster.spans)
