@@ -6,9 +6,16 @@ repair that by anti-entropy.
 
 from collections.abc import Callable, Sequence
 
+import trio
+
 from cluster.dissemination import EAGER_BYTES_MAX
 from cluster.vocabulary import Input, Missed, Stored
 from eventbus import BusClosed, Event, EventBus, RecordStored, SubscriberLagged
+
+BURST_EVENTS = 64
+GATHER_S = 0.004
+"""When so many records wait at once a batch is being posted: what comes within this time goes into the same
+frames. The batch's slices of 100 records would each make a frame, and each frame wakes every peer."""
 
 
 async def follow(bus: EventBus, feed: Callable[[Input], None]) -> None:
@@ -18,7 +25,11 @@ async def follow(bus: EventBus, feed: Callable[[Input], None]) -> None:
         with bus.subscribe(RecordStored, wants=_posted_here) as subscription:
             try:
                 while True:
-                    feed(_stored(await subscription.receive()))
+                    events = await subscription.receive()
+                    if len(events) >= BURST_EVENTS:
+                        await trio.sleep(GATHER_S)
+                        events += subscription.take()
+                    feed(_stored(events))
             except SubscriberLagged:
                 feed(Missed())
             except BusClosed:

@@ -58,6 +58,10 @@ class Subscription:
                 raise BusClosed
             self._bell = trio.Event()
             await self._bell.wait()
+        return self.take()
+
+    def take(self) -> list[Event]:
+        """Return what has happened since, oldest first, without waiting; maybe nothing."""
         events = list(self._buffer)
         self._buffer.clear()
         return events

@@ -1,7 +1,10 @@
 """What repairs a loss before anti-entropy has to: announcements, in the cases in which they are forgotten."""
 
-from cluster.codec import wire_record
-from cluster.messages import Push, WireRecord
+from itertools import pairwise
+
+from cluster.codec import FrameReader, wire_record
+from cluster.dissemination import ANNOUNCE_PAUSE_S
+from cluster.messages import IHave, Push, WireRecord
 from cluster.vocabulary import Missed
 from node.admission import Answer
 from tests.cluster.test_mesh import is_push, make
@@ -34,6 +37,43 @@ def test_what_comes_along_with_a_duplicate_is_announced_all_the_same() -> None:
 def wire(node: MeshNode, digest: bytes) -> list[WireRecord]:
     """A record as it travels."""
     return [wire_record(r) for r in node.lookup([digest])]
+
+
+def test_a_stream_is_announced_twenty_times_a_second_and_one_record_at_once() -> None:
+    """A record a millisecond costs each neighbour a round of IHAVE each 50 ms, the first of them after 10."""
+    mesh = make(10)
+    announced: list[float] = []
+
+    def note(sender: MeshNode, peer: bytes, frame: bytes) -> bool:
+        if sender is mesh.nodes[1] and any(isinstance(m, IHave) for m in FrameReader().feed(frame)):
+            announced.append(mesh.now_s)
+        return False
+
+    mesh.lose = note
+    begin_s = mesh.now_s
+    for number in range(200):
+        mesh.nodes[0].post("hello", f"r{number}")
+        mesh.run(0.001)
+    mesh.run(1)
+
+    rounds = sorted(set(announced))
+    assert 0.010 <= rounds[0] - begin_s < 0.013
+    assert len(rounds) <= 200 / 50 + 2
+    assert all(b - a > ANNOUNCE_PAUSE_S - 1e-6 for a, b in pairwise(rounds))
+
+
+def test_when_a_link_is_lost_announcements_do_not_wait() -> None:
+    """In a stream too, survivors tell each other at once what a dying origin brought to some of them."""
+    mesh = make(10)
+    origin = mesh.nodes[0]
+    origin.post("first", "first")
+    mesh.run(0.015)
+    mesh.lose = lambda sender, peer, frame: sender is origin and peer != mesh.nodes[5].node_id
+    origin.post("second", "second")
+    mesh.run(0.002)
+    mesh.crash(origin)
+
+    assert mesh.run_until(mesh.equal, 1) < ANNOUNCE_PAUSE_S
 
 
 def test_what_the_engine_was_not_told_of_is_with_all_at_once() -> None:

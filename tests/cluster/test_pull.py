@@ -73,6 +73,40 @@ def test_when_the_origin_dies_what_it_would_have_pushed_is_asked_for_at_once() -
     assert {A: [digest(1)]} == wants(pull.tick(0.001))
 
 
+def test_an_origin_that_delivers_other_records_is_behind_and_gets_time() -> None:
+    """Its link keeps the order: nothing is asked for until it has been quiet for the longest graft timer."""
+    pull = Pull()
+    pull.announced(A, C, [digest(1)], 10.0, at_once=False, pusher=C)
+    pull.pushed(C, 10.1)
+
+    assert pull.tick(10.0 + GRAFT_S_START) == []
+    assert pull.deadline_s == 10.1 + GRAFT_S_MAX
+    assert {A: [digest(1)]} == wants(pull.tick(10.1 + GRAFT_S_MAX))
+
+
+def test_an_origin_that_only_delivers_others_is_not_waited_for_without_end() -> None:
+    """After the time a request is given, the graft timer rings whatever else arrives."""
+    pull = Pull()
+    pull.announced(A, C, [digest(1)], 10.0, at_once=False, pusher=C)
+    asked_s = 10.0
+    while not wants(pull.tick(asked_s)):
+        pull.pushed(C, asked_s)
+        asked_s += 0.01
+
+    assert asked_s <= 10.02 + ASK_TIMEOUT_S + GRAFT_S_MAX
+
+
+def test_an_origin_that_announces_what_it_should_push_is_asked_at_once() -> None:
+    """Its outbox was full; it says so by announcing, however much else it delivers."""
+    pull = Pull()
+    pull.announced(A, C, [digest(1)], 10.0, at_once=False, pusher=C)
+    pull.pushed(C, 10.01)
+    pull.announced(C, C, [digest(1)], 10.02, at_once=True)
+    pull.pushed(C, 10.03)
+
+    assert {A: [digest(1)]} == wants(pull.tick(10.03))
+
+
 def test_when_the_asked_peer_dies_another_is_asked_at_once() -> None:
     """No timeout for an answer that will not come."""
     pull = Pull()

@@ -8,8 +8,9 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from cluster.codec import FRAME_BYTES_MAX, encode
+from cluster.codec import FRAME_BYTES_MAX, encode, wire_record
 from cluster.connector import HANDSHAKES_PER_ADDRESS_MAX
+from cluster.doorbell import BURST_EVENTS
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
 from cluster.messages import (
     Bye,
@@ -26,9 +27,10 @@ from cluster.messages import (
     Want,
     WireRecord,
 )
+from cluster.service import ADMIT_RECORDS
 from node import Node
 from tests.cluster.peer import ScriptedPeer, config, hello, running, until
-from validator import sign
+from validator import Record, sign
 
 
 def wire(number: int, raw: str = "raw", signature: str | None = None) -> WireRecord:
@@ -260,7 +262,8 @@ async def test_wants_and_fetches_are_served() -> None:
         await peer.say(Want(b"".join(wanted)))
         got: list[str] = []
         while len(got) < len(wanted):
-            got += [r.id for r in (await heard_push(peer)).records]
+            push = await heard_push(peer)
+            got += [r.id for r in push.records if not push.origin]  # with it: pushed, as all that is new
         assert sorted(got) == sorted(f"r{n}" for n in range(0, 1500, 7))
         paged: list[str] = []
         after, more = b"", True
@@ -272,6 +275,37 @@ async def test_wants_and_fetches_are_served() -> None:
             after, more = page.last, page.more
 
         assert paged == [r.id for r in node.listing(b"", 10_000)]
+
+
+async def test_the_next_page_is_asked_for_before_this_one_is_admitted() -> None:
+    """So that one is always on its way; the last one is followed by a reconciliation, once it is in."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node, 2**100, records=10 * ADMIT_RECORDS + 1)
+        stamp = node.wall_ms() - 60_000
+        made = [Record.of(f"r{n}", "x", sign("x"), stamp + n) for n in range(10 * ADMIT_RECORDS + 1)]
+        assert await peer.hear() == Fetch(b"")
+        await peer.say(Page([wire_record(r) for r in made[:-1]], made[-2].key, True))
+        assert await peer.hear() == Fetch(made[-2].key)
+        assert len(node) < 10 * ADMIT_RECORDS
+        await peer.say(Page([wire_record(made[-1])], made[-1].key, False))
+        while isinstance(message := await peer.hear(), Ping):
+            pass
+        assert isinstance(message, Reconcile)
+        assert len(node) == len(made)
+
+
+async def test_a_batch_goes_out_in_few_frames() -> None:
+    """Slices of a batch, posted with turns for other tasks between, wake each peer once."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node, 1)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        for number in range(3 * BURST_EVENTS):
+            node.submit(f"r{number}", "x", None)
+            if number % BURST_EVENTS == BURST_EVENTS - 1:
+                await trio.lowlevel.checkpoint()
+        assert len((await heard_push(peer)).records) == 3 * BURST_EVENTS
 
 
 async def test_a_peer_that_never_reads_is_dropped_and_others_are_served() -> None:

@@ -56,6 +56,18 @@ async def test_events_come_in_the_order_they_were_published() -> None:
         assert await received(other) == events
 
 
+async def test_events_published_together_are_heard_together() -> None:
+    """In their order, without those it does not want; `take` returns what is there and does not wait."""
+    bus = EventBus()
+    with bus.subscribe(RecordStored) as subscription:
+        bus.publish(stored(1), PeerUp("ff", "amber"), stored(2))
+        assert await received(subscription) == [stored(1), stored(2)]
+        assert subscription.take() == []
+        bus.publish()
+        bus.publish(stored(3))
+        assert subscription.take() == [stored(3)]
+
+
 async def test_a_subscriber_is_not_woken_by_what_it_does_not_want() -> None:
     """Records from peers neither arrive nor take room where only those of clients are wanted."""
     bus = EventBus()

@@ -99,6 +99,31 @@ def test_batch_tells_what_a_record_costs() -> None:
     assert figures["batch_ms"] == pytest.approx(figures["wall_us_per_record"] / 2)
 
 
+def test_throughput_counts_until_the_last_node_has_all(tmp_path: Path) -> None:
+    """Two real nodes: one payload a record, CPU for each; each node also writes where its time went."""
+    arguments = ("throughput", "--nodes", "2", "--records", "2500", "--json")
+    told = summary(bench(*arguments, BENCH_PROFILE=str(tmp_path)), 2)
+    figures = told["median"]
+    assert (told["bench"], told["case"]) == ("throughput", "2 nodes")
+    assert figures["payloads_per_node"] == 1.0
+    assert 0 < figures["records_per_s"] <= figures["posted_records_per_s"]
+    assert abs(figures["wall_us_per_record"] * figures["records_per_s"] - 1e6) < 100
+    profiles = [file.read_text() for file in tmp_path.iterdir()]
+    assert len(profiles) == 2
+    assert all("unrolled_run" in text for text in profiles)
+
+
+def test_catchup_tells_when_a_fresh_node_has_all() -> None:
+    """A real node of 3,000 records and a fresh one: each record once, and posts before and during."""
+    told = summary(bench("catchup", "--records", "3000", "--json"), 2)
+    figures = told["median"]
+    assert (told["bench"], told["case"]) == ("catchup", "3,000 records")
+    assert 0 < figures["equal_s"] < figures["start_to_equal_s"]
+    assert 0 < figures["post_p50_before_ms"] <= figures["post_p99_before_ms"]
+    assert figures["posts_during"] > 0
+    assert 0.9 < figures["payloads_per_record"] < 1.5
+
+
 def test_idle_says_why_it_cannot_measure(tmp_path: Path) -> None:
     """Exit code 3 and one line that names what is missing, where no namespace can be made."""
     ended = bench("idle", PATH=str(tmp_path))
@@ -117,6 +142,8 @@ def test_idle_says_why_it_cannot_measure(tmp_path: Path) -> None:
         ("latency", "--interval", "soon"),
         ("latency", "--nodes", "1"),
         ("latency", "--posts", "0"),
+        ("throughput", "--nodes", "1"),
+        ("catchup", "--records", "0"),
         ("idle", "--records", "-1"),
         ("idle", "--seconds", "0.5"),
         ("idle", "--rounds", "0"),
@@ -135,6 +162,7 @@ def test_help_names_every_measurement() -> None:
     """Whoever types --help sees what can be measured and the exit codes."""
     shown = bench("--help").stdout
     commands = ["latency", "idle", "durable", "memory", "store", "listing", "reconcile", "http", "batch"]
+    commands += ["throughput", "catchup"]
     assert all(word in shown for word in (*commands, "Exit codes", "--rounds"))
 
 
