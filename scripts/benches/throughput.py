@@ -6,10 +6,11 @@ asked of the nodes before the last batch is answered; then one node at a time, u
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from scripts.benches.nodes import Client, Totals, batch_of, bench_cluster
 from scripts.benches.report import Figures, Step
-from tests.processes import wait_until
+from tests.processes import NodeProcess, wait_until
 
 BATCH_RECORDS = 1_000
 CONNECTIONS = 2
@@ -46,7 +47,7 @@ def measure_throughput(count: int, records: int, step: Step) -> Figures:
         _post(bodies, clients, step)
         posted_s = time.monotonic() - begin_s
         for node in nodes:
-            wait_until(lambda node=node: node.records == warm + records, "a node holds all", TIMEOUT_S)
+            wait_until(partial(_holds, node, warm + records), "a node holds all", TIMEOUT_S)
         span_s = time.monotonic() - begin_s
         after = Totals.read(nodes)
         for client in clients:
@@ -64,6 +65,10 @@ def measure_throughput(count: int, records: int, step: Step) -> Figures:
         "asked": after.asked - before.asked,
         "degraded": after.degraded - before.degraded,
     }
+
+
+def _holds(node: NodeProcess, count: int) -> bool:
+    return node.records == count
 
 
 def _post(bodies: Sequence[bytes], clients: Sequence[Client], step: Step | None) -> None:
