@@ -159,8 +159,14 @@ class Reconciliation:
         return self._next(now)
 
     def reconcile(self, peer: bytes, message: Reconcile) -> list[Effect]:
-        """Answer a peer's session: stateless, one message for one message."""
+        """Answer a peer's session: stateless, one message for one message.
+
+        Not while we read a peer's pages: all that a session would find is on its way in them, and was
+        announced and sent a second time. The asking side gives up and asks again at its next round.
+        """
         self.bytes_in += len(message.message)
+        if self._session is not None and self._session.fetching:
+            return []
         items = self._holdings.window(message.lower_ms, message.upper_ms)
         try:
             answer = _negentropy(items).respond(message.message)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from scripts.benches.machine import cpu_s, rss_mb
 from scripts.benches.nodes import Client, batch_of, bench_cluster, raw_of
 from scripts.benches.report import Figures, Step, percentile
-from scripts.benches.throughput import BATCH_RECORDS, check_batch
+from scripts.benches.throughput import check_batch
 from tests.processes import NodeProcess, wait_until
 
+FILL_RECORDS = 5_000
 POST_INTERVAL_S = 0.005
 BEFORE_S = 3.0
 """How long records are posted before the fresh node starts: 500 of them and more."""
@@ -93,6 +94,8 @@ def measure_catchup(records: int, step: Step) -> Figures:
         equal_s = time.monotonic()
         served_s, took_s = cpu_s(serving.pid) - served_s, cpu_s(fresh.pid) - took_s
         served_s -= (len(poster.spans) - posts) * post_cpu_s
+        if not poster.is_alive():
+            raise AssertionError("posting to the serving node came to a bad end")
         poster.stopped = True
         poster.join(TIMEOUT_S)
         total = records + len(poster.spans)
@@ -122,9 +125,9 @@ def measure_catchup(records: int, step: Step) -> Figures:
 
 def _fill(node: NodeProcess, records: int, step: Step) -> None:
     client = Client(node.port)
-    for start in range(0, records, BATCH_RECORDS):
+    for start in range(0, records, FILL_RECORDS):
         step("filling", start / records / 2)
-        body = batch_of("kept", start, min(BATCH_RECORDS, records - start))
+        body = batch_of("kept", start, min(FILL_RECORDS, records - start))
         client.send("POST", "/v1/records", body, "application/x-ndjson")
         check_batch(client, body)
     client.close()

@@ -76,6 +76,20 @@ def test_when_a_link_is_lost_announcements_do_not_wait() -> None:
     assert mesh.run_until(mesh.equal, 1) < ANNOUNCE_PAUSE_S
 
 
+def test_who_reads_pages_is_not_sent_the_same_records_by_a_session() -> None:
+    """The serving node looks for differences half way through a catch-up; each record still comes once."""
+    mesh = make(1)
+    for number in range(2000):
+        mesh.nodes[0].post("hello", f"r{number}")
+    joiner = mesh.add(9)
+    mesh.run_until(lambda: 500 <= len(joiner) < 2000, 5)
+    mesh.nodes[0].feed(Missed())
+    mesh.run_until(lambda: len(joiner) == 2000, 5)
+    mesh.run(1)
+
+    assert joiner.payloads_in == 2000
+
+
 def test_what_the_engine_was_not_told_of_is_with_all_at_once() -> None:
     """`Missed`: records were stored, and all the engine knows is that."""
     mesh = make(5)
