@@ -85,7 +85,7 @@ BUGS = (
         "sync window up to now",
         "what is on its way is taken for lost, and sent twice",
         window_to_the_last_instant,
-        case(quiet.test_the_edges_of_the_window_are_not_taken_for_differences, (0, 0, 0), (0.05, 0.4), 30),
+        case(quiet.test_the_edges_of_the_window_are_not_taken_for_differences, (0, 0, 0), (0.05, 0.4), 120),
     ),
     Bug(
         "sync window without margins",

@@ -20,7 +20,7 @@ def linked(*offsets_ms: int, delay_s: tuple[float, float], ttl_ms: int) -> World
 @pytest.mark.parametrize(
     ("offsets_ms", "delay_s", "seconds"),
     [
-        ((0, 0, 0), (0.05, 0.4), 30),
+        ((0, 0, 0), (0.05, 0.4), 120),
         ((-4_000, 0, 4_000), (0.001, 0.001), 3 * LIFE_MS // 1000),
         ((4_000, 0, -4_000), (0.001, 0.001), 3 * LIFE_MS // 1000),
     ],
