@@ -1,6 +1,7 @@
 """Measure a cluster of real node processes on this machine.
 
-Every subcommand starts its own nodes, measures, and ends them. It shows a table of figures, one column
+Every subcommand starts its own nodes, measures, and ends them; `store` and `reconcile` need none and
+measure the parts in this process. Each shows a table of figures, one column
 per case, or with --json one NDJSON line per round and one with each case's medians. With --rounds the
 cases take turns, and a figure is shown as its median with the lowest and the highest round beside it;
 a figure somebody promised shows the promise. The nodes and the measuring share the machine's cores:
