@@ -23,8 +23,10 @@ EAGER_BYTES_MAX = 4 * 1024 * 1024
 BULK_MAX = 65_536
 """Digests a peer may have asked for and not yet got; it asks for the rest again when it has waited."""
 
-PAGE_BYTES = 256 * 1024
-"""Size of a page of a catch-up: a round trip per thousand records."""
+PAGE_BYTES = 64 * 1024
+"""Size of a page of a catch-up: 350 records of 150 bytes, 1 ms to look up and encode, which is how long
+clients of the serving node wait for it. With 256 KiB a catch-up was no faster (the next page is asked for
+early) and the serving node's p99 twice as long (measured)."""
 
 
 class Outbox:
