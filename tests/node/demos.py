@@ -110,7 +110,7 @@ class Demo:
 
     @property
     def pids(self) -> list[int]:
-        """The ids of all processes it has started."""
+        """The ids of all processes it has started, in the order in which they were up."""
         return [e["pid"] for e in self.events("up") if e["pid"] is not None]
 
     def close(self) -> None:

@@ -110,7 +110,8 @@ def test_no_stopped_node_outlives_a_demo_that_is_killed() -> None:
     """A node that runs no code any more ends all the same."""
     with running_demo() as demo:
         pids = demo.wait_ready()
-        os.kill(pids[2], signal.SIGSTOP)
+        cedar: int = demo.wait_for("up", "cedar")["pid"]  # which of them was up first differs
+        os.kill(cedar, signal.SIGSTOP)
         demo.wait_for("silent", "cedar")
         demo.process.kill()
         wait_gone(pids)
