@@ -40,7 +40,7 @@ from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
 from scripts.benches.listing import LISTING_REQUIRED, measure_listing
 from scripts.benches.memory import MEMORY_REQUIRED, measure_memory
 from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
-from scripts.benches.posts import POSTS_REQUIRED, measure_node, measure_stock
+from scripts.benches.posts import POSTS_REQUIRED, SAVED_POSTS_REQUIRED, measure_node, measure_stock
 from scripts.benches.reconcile import RECONCILE_REQUIRED, measure_reconcile
 from scripts.benches.report import Case, run_cases
 from scripts.benches.store import STORE_REQUIRED, measure_store
@@ -169,6 +169,11 @@ def http(connections: int, posts: int, **report: Any) -> None:
         Case("plain ASGI, stock", partial(measure_stock, "asgi", connections, posts)),
         Case("node, alone", partial(measure_node, 1, connections, posts)),
         Case("node, 2 peers", partial(measure_node, 3, connections, posts), POSTS_REQUIRED),
+        Case(
+            "the same, --data-dir",
+            partial(measure_node, 3, connections, posts, data_dir=True),
+            SAVED_POSTS_REQUIRED,
+        ),
     ]
     run_cases("http", cases, compared="cpu_us_per_request", **report)
 

@@ -8,6 +8,7 @@ peers, and at the end all nodes must hold every record. The frameworks only pars
 import json
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from http.client import HTTPException
 
@@ -20,7 +21,9 @@ WARM_UP_POSTS = 1_000
 LOAD_TIMEOUT_S = 300.0
 
 POSTS_REQUIRED = {"cpu_us_per_request_ratio": 0.6, "p99_to_p50": 3.0}
-"""What is promised of a node with two peers, beside the stock framework that does nothing."""
+SAVED_POSTS_REQUIRED = {"cpu_us_per_request_ratio": 0.75}
+"""What is promised of a node with two peers, beside the stock framework that does nothing: without a data
+directory, and with one, where each answer waits for the commit."""
 
 
 def measure_stock(kind: str, connections: int, posts: int, step: Step) -> Figures:
@@ -39,15 +42,16 @@ def measure_stock(kind: str, connections: int, posts: int, step: Step) -> Figure
         server.wait()
 
 
-def measure_node(count: int, connections: int, posts: int, step: Step) -> Figures:
-    """Run one round against one of `count` nodes.
+def measure_node(count: int, connections: int, posts: int, step: Step, *, data_dir: bool = False) -> Figures:
+    """Run one round against one of `count` nodes, which has a data directory if wanted.
 
     Raises:
         AssertionError: a post was refused, or did not reach every node.
     """
-    with cluster() as made:
+    with tempfile.TemporaryDirectory(prefix="dayfly-bench-") as folder, cluster() as made:
         step("starting", 0.0)
-        nodes = made.start(count)
+        made.add(*(["--data-dir", folder] if data_dir else []))
+        nodes = made.start(count - 1)
         step("posting", 0.3)
         figures = load_posts(nodes[0].port, connections, posts, nodes[0].pid)
         held = WARM_UP_POSTS + posts
