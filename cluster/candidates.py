@@ -21,6 +21,9 @@ from cluster.tokens import TokenBucket
 from cluster.vocabulary import Dial, DialFailed, Effect, Now, Resolve
 
 DIALS_IN_FLIGHT_MAX = 8
+SAVED_DIALS_MAX = 4
+"""Of those in flight, how many may go to addresses that an earlier run saved: if all of them are gone, a seed
+is still dialled at once."""
 BEACON_DIALS_PER_S = 5.0
 """Dials led to by beacons, the one source a stranger can feed. Seeds and members are not rationed."""
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.5, 30.0
@@ -238,14 +241,16 @@ class Candidates:
     def _dials(self, now: Now, choose: Choice | None) -> list[Effect]:
         """Choose whom to dial now: seeds and members first, then hints."""
         flying = [c for c in self._all() if c.in_flight]
+        saved = sum(c.saved for c in flying)
         by_host = Counter(host_of(c.address) for c in flying if c.beacon)
         busy = {c.node_id for c in flying if c.node_id is not None}
         due = [c for c in self._all() if not c.in_flight and c.next_s <= now.s and self._is_unlinked(c)]
-        due.sort(key=lambda c: (c.beacon, self._hints.rank(c) if c.beacon else (c.next_s, 0, 0.0)))
+        due.sort(key=lambda c: (c.beacon, c.saved, self._hints.rank(c) if c.beacon else (c.next_s, 0, 0.0)))
         due = due if choose is None else choose(due)
         effects: list[Effect] = []
         for candidate in due:
             crowded = candidate.beacon and by_host[host_of(candidate.address)] >= HINT_DIALS_PER_HOST_MAX
+            crowded = crowded or (candidate.saved and saved >= SAVED_DIALS_MAX)
             if crowded or len(flying) + len(effects) >= DIALS_IN_FLIGHT_MAX:
                 candidate.next_s = now.s + FULL_WAIT_S
             elif candidate.node_id in busy:
@@ -254,6 +259,7 @@ class Candidates:
                 candidate.next_s = now.s + 1 / BEACON_DIALS_PER_S
             else:
                 candidate.in_flight = True
+                saved += candidate.saved
                 if candidate.beacon:
                     self._hints.dialled(candidate.address, now.s)
                     by_host[host_of(candidate.address)] += 1

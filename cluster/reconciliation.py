@@ -37,7 +37,8 @@ MARGIN_MS_MAX = 2 * FUTURE_MS_MAX
 """How long before its end a record leaves the window: twice the largest clock offset of a link."""
 
 SESSION_TIMEOUT_S = 5.0
-"""A session that heard nothing for so long is given up; the next round will try another peer."""
+"""A session that heard nothing for so long is given up: the peer may be reading somebody's pages. The next
+round will try another peer, and who holds no more than we do is not waited for."""
 
 PULL_BACKLOG_MAX = 8_192
 """Records still to be pulled beyond which a session waits before it looks for more."""
@@ -59,6 +60,7 @@ class _Session:
     upper_ms: int
     heard_s: float
     joining: bool
+    peer_records: int
     fetching: bool = False
     fetched: bool = False
     held: bytes | None = None
@@ -162,7 +164,7 @@ class Reconciliation:
         """Answer a peer's session: stateless, one message for one message.
 
         Not while we read a peer's pages: all that a session would find is on its way in them, and was
-        announced and sent a second time. The asking side gives up and asks again at its next round.
+        announced and sent a second time. The asking side gives up and asks again later.
         """
         self.bytes_in += len(message.message)
         if self._session is not None and self._session.fetching:
@@ -237,10 +239,9 @@ class Reconciliation:
         if session and session.held is not None and len(self._pull):
             session.heard_s = now.s  # not silent: we are the ones who wait
         if session and now.s >= session.heard_s + SESSION_TIMEOUT_S:
-            self._session = None
-            if session.joining:
+            if session.joining and session.peer_records > len(self._holdings):
                 self._joins[session.peer] = 0  # once more, after the others
-            effects += self._next(now)
+            effects += self._finish(now)
         if self._round_s is None or now.s >= self._round_s:
             due = self._round_s is not None
             self._round_s = now.s + self._sync_interval_s
@@ -262,10 +263,10 @@ class Reconciliation:
         self.rounds_total += 1
         upper_age_ms = -FUTURE_MS_MAX if joining else STABLE_AGE_MS
         lower_ms = max(now.wall_ms - self._ttl_ms + self._margin_ms, 0)
-        session = _Session(peer, lower_ms, max(now.wall_ms - upper_age_ms, 0), now.s, joining)
+        peer_records = self._joins.pop(peer, 0)
+        session = _Session(peer, lower_ms, max(now.wall_ms - upper_age_ms, 0), now.s, joining, peer_records)
         self._session = session
         session.fetched = peer in self._history and self._history[peer].retry_s > RETRY_S_MIN
-        peer_records = self._joins.pop(peer, 0)
         if joining and peer_records > 2 * len(self._holdings):
             return [self._fetch(session, b"")]
         return self._initiate(session)

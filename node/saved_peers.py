@@ -42,7 +42,8 @@ class SavedPeers:
         if self._path is None or not addresses or addresses == self._written:
             return
         try:
-            await trio.to_thread.run_sync(write_peers, self._path, addresses)
+            # A disk that hangs must not hold up a stop.
+            await trio.to_thread.run_sync(write_peers, self._path, addresses, abandon_on_cancel=True)
             self._written, self._error = addresses, ""
         except OSError as error:
             if str(error) != self._error:

@@ -13,6 +13,7 @@ from cluster.candidates import (
     HIGHER_ID_WAITS_S,
     MEMBER_FORGET_S,
     RESOLVE_S,
+    SAVED_DIALS_MAX,
     Candidates,
 )
 from cluster.hints import HINTS_MAX
@@ -303,6 +304,16 @@ def test_a_saved_address_is_dialled_until_a_link_is_up() -> None:
     table.dial_failed(DialFailed("10.0.0.2:2", "no route"), now(41))
     assert table.lost == []
     assert table.deadline_s is None
+
+
+def test_a_seed_is_dialled_at_once_beside_many_saved_addresses_that_are_gone() -> None:
+    """The names of seeds take a moment to look up; saved addresses must not have taken all dials by then."""
+    table = candidates("seed:1")
+    table.remember([f"10.0.0.{i}:1" for i in range(20)])
+    assert len(dials(table.tick(now(0)))) == SAVED_DIALS_MAX
+    table.resolved("seed:1", ["10.0.1.1:1"], "", now(0.1))
+    assert "10.0.1.1:1" in dials(table.tick(now(0.1)))
+    assert SAVED_DIALS_MAX < DIALS_IN_FLIGHT_MAX
 
 
 def test_a_saved_address_becomes_a_member_by_a_link_or_by_a_peers_word() -> None:

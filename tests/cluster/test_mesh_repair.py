@@ -4,7 +4,8 @@ from itertools import pairwise
 
 from cluster.codec import FrameReader, wire_record
 from cluster.dissemination import ANNOUNCE_PAUSE_S
-from cluster.messages import IHave, Push, WireRecord
+from cluster.messages import IHave, Push, Reconcile, WireRecord
+from cluster.reconciliation import SESSION_TIMEOUT_S
 from cluster.vocabulary import Missed
 from node.admission import Answer
 from tests.cluster.test_mesh import is_push, make
@@ -12,6 +13,11 @@ from tests.fakes.mesh import Mesh, MeshNode
 
 SOON_S = 0.5
 """Well before the first ping after silence, which would repair everything."""
+
+
+def asks(frame: bytes) -> bool:
+    """Whether a frame opens or goes on with a session."""
+    return any(isinstance(m, Reconcile) for m in FrameReader().feed(frame))
 
 
 def all_hold(mesh: Mesh, count: int) -> bool:
@@ -88,6 +94,33 @@ def test_who_reads_pages_is_not_sent_the_same_records_by_a_session() -> None:
     mesh.run(1)
 
     assert joiner.payloads_in == 2000
+
+
+def test_a_node_is_ready_though_a_peer_with_less_does_not_answer_its_session() -> None:
+    """Two restart together; one has caught up, while the other reads pages and answers nobody."""
+    mesh = make(1)
+    for number in range(100):
+        mesh.nodes[0].post("hello", f"r{number}")
+    reader = mesh.add(8)
+    reader.post("hello", "its own")
+    other = mesh.add(9)
+    mesh.lose = lambda sender, peer, frame: sender is other and peer == reader.node_id and asks(frame)
+    mesh.run_until(lambda: len(other) == 100, 5)
+
+    mesh.run_until(lambda: other.engine.ready(other.now()), SESSION_TIMEOUT_S + 2)
+
+
+def test_sessions_with_a_peer_that_answers_none_become_rare() -> None:
+    """One try after the other would keep out those who do answer."""
+    mesh = make(2)
+    mesh.lose = lambda sender, peer, frame: asks(frame) or is_push(frame)
+    for node in mesh.nodes:
+        node.post("hello", node.address)
+    before = sum(n.engine.statistics().sync_rounds_total for n in mesh.nodes)
+    mesh.run(100)
+
+    tries = sum(n.engine.statistics().sync_rounds_total for n in mesh.nodes) - before
+    assert 2 <= tries <= 15
 
 
 def test_what_the_engine_was_not_told_of_is_with_all_at_once() -> None:
