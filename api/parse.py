@@ -27,14 +27,14 @@ _TOO_MANY_OPEN = b"[" * (JSON_DEPTH_MAX + 1)
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
-def parse_json(body: bytes, kind: type[T]) -> T:
-    """Decode JSON into `kind`; unknown fields are ignored.
+def parse_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode JSON into what `decoder` is for; unknown fields are ignored.
 
     Raises:
         Problem: `bad-json`, with what is wrong and where, never with the payload.
     """
     try:
-        value = msgspec.json.decode(body, type=kind)
+        value = decoder.decode(body)
     except msgspec.ValidationError as error:
         raise Problem("bad-json", f"the JSON does not fit: {error}") from None
     except msgspec.DecodeError as error:

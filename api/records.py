@@ -1,7 +1,6 @@
 """`/v1/records`: post (one, plain, or a batch), put, get, and list in pages."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
@@ -12,10 +11,10 @@ from werkzeug.routing import BaseConverter
 from api.cursor import Position, make_cursor, parse_since
 from api.errors import Problem
 from api.parse import parse_json, parse_limit, parse_text
-from api.posting import body_bytes, not_saved, saved, submit
+from api.posting import body_bytes, not_saved, outcome, saved, submit
 from api.reply import Reply, media_type
 from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
-from node import Node
+from node import Node, PostedRecord
 from validator import Record
 
 LIMIT_DEFAULT = 100
@@ -39,13 +38,8 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 
-class PostedRecord(msgspec.Struct, frozen=True):
-    """A record as a client posts it. Without `id` the node makes one that sorts by time; without
-    `signature` the node signs."""
-
-    raw: str
-    id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    signature: str | None = None
+_DECODER = msgspec.json.Decoder(PostedRecord)
+_ENCODER = msgspec.json.Encoder()
 
 
 class AnyIdConverter(BaseConverter):
@@ -108,7 +102,7 @@ async def answer_post(node: Node, body: bytes, content_type: str) -> Reply:
     kind = media_type(content_type)
     if kind == NDJSON:
         return Reply(200, {"content-type": NDJSON}, await _batch(node, body))
-    posted = parse_json(body, PostedRecord) if kind == JSON else PostedRecord(raw=parse_text(body))
+    posted = parse_json(body, _DECODER) if kind == JSON else PostedRecord(raw=parse_text(body))
     record, stored = submit(node, posted.id, posted.raw, posted.signature)
     await saved(node, record)
     return _receipt(node, record, stored=stored)
@@ -119,35 +113,44 @@ async def _batch(node: Node, body: bytes) -> bytes:
     lines = body.split(b"\n", BATCH_LINES_MAX + 1)
     if len(lines) > BATCH_LINES_MAX and any(line.strip() for line in lines[BATCH_LINES_MAX:]):
         raise Problem("too-large", f"the batch has more than {BATCH_LINES_MAX} lines; none was stored")
-    results: list[bytes] = []
-    unsaved: dict[int, Record] = {}  # by the number of the result
+    results: list[tuple[ReceiptView, Record | None]] = []
     seq = 0
-    for number, line in enumerate(lines):
-        if number % BATCH_SLICE == BATCH_SLICE - 1:
+    for start in range(0, len(lines), BATCH_SLICE):
+        if start:
             await trio.lowlevel.checkpoint()
-        if line.strip():
-            view, record = _batch_line(node, line)
-            if record is not None and (waits_for := node.unsaved(record)):
-                unsaved[len(results)] = record
-                seq = max(seq, waits_for)
-            results.append(msgspec.json.encode(view))
+        taken = _batch_slice(node, lines[start : start + BATCH_SLICE])
+        seq = max(seq, node.unsaved(record for _, record in taken if record is not None))
+        results += taken
     if seq and (trouble := await node.saved(seq)):
-        for number, record in unsaved.items():
-            if node.unsaved(record):
-                results[number] = msgspec.json.encode(_refusal(record.id, not_saved(trouble)))
-    return b"\n".join([*results, b""])
+        for number, (_, record) in enumerate(results):
+            if record is not None and node.unsaved((record,)):
+                results[number] = (_refusal(record.id, not_saved(trouble)), record)
+    return _ENCODER.encode_lines([receipt for receipt, _ in results])
 
 
-def _batch_line(node: Node, line: bytes) -> tuple[ReceiptView, Record | None]:
-    """Store one line's record; return the result, and the record that is held."""
-    id: str | None = None
+def _batch_slice(node: Node, lines: list[bytes]) -> list[tuple[ReceiptView, Record | None]]:
+    """Store the records of some lines; return for each its receipt, and the record that is held."""
+    parsed = [_parse_line(line) for line in lines if line.strip()]
+    submissions = iter(node.submit_many([p for p in parsed if isinstance(p, PostedRecord)]))
+    results: list[tuple[ReceiptView, Record | None]] = []
+    for posted in parsed:
+        if isinstance(posted, Problem):
+            results.append((_refusal("", posted), None))
+            continue
+        try:
+            record, stored = outcome(next(submissions))
+        except Problem as problem:
+            results.append((_refusal(posted.id or "", problem), None))
+        else:
+            results.append((receipt_view(node, record, stored=stored), record))
+    return results
+
+
+def _parse_line(line: bytes) -> PostedRecord | Problem:
     try:
-        posted = parse_json(line, PostedRecord)
-        id = posted.id
-        record, stored = submit(node, posted.id, posted.raw, posted.signature)
+        return parse_json(line, _DECODER)
     except Problem as problem:
-        return _refusal(id or "", problem), None
-    return receipt_view(node, record, stored=stored), record
+        return problem
 
 
 def _refusal(id: str, problem: Problem) -> ReceiptView:

@@ -38,6 +38,9 @@ class SeedRecord(msgspec.Struct, frozen=True):
     signature: str = ""
 
 
+_DECODER = msgspec.json.Decoder(SeedRecord)
+
+
 def make_blueprint(node: Node) -> Blueprint:
     """Make the routes over `node`."""
     routes = Blueprint("seed", __name__)
@@ -60,7 +63,7 @@ def make_blueprint(node: Node) -> Blueprint:
 
 async def answer_post(node: Node, body: bytes, content_type: str) -> Reply:
     """Store one record. Its type plays no part: the original looked at none. Raises Problem."""
-    posted = parse_json(body, SeedRecord)
+    posted = parse_json(body, _DECODER)
     record, stored = submit(node, posted.id, posted.raw, posted.signature)
     await saved(node, record)
     return _OK if stored else _EXISTS

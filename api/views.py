@@ -19,7 +19,7 @@ class RecordView(msgspec.Struct, frozen=True, omit_defaults=True):
     cursor: str = ""
 
 
-class ReceiptView(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReceiptView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What became of a record that was posted; of a batch, one line's."""
 
     status: int
@@ -65,13 +65,14 @@ def record_view(node: Node, record: Record, cursor: str = "") -> RecordView:
 
 def receipt_view(node: Node, record: Record, *, stored: bool) -> ReceiptView:
     """Show that a record is held: newly stored, or held before."""
+    time_stamp = record.time_stamp
     return ReceiptView(
-        id=record.id,
-        status=201 if stored else 200,
-        result="stored" if stored else "exists",
-        time_stamp=record.time_stamp,
-        expires_at=record.time_stamp + node.config.ttl_ms,
-        digest=record.digest.hex(),
-        signature=record.signature,
-        size=raw_bytes(record),
+        201 if stored else 200,
+        record.id,
+        "stored" if stored else "exists",
+        time_stamp,
+        time_stamp + node.config.ttl_ms,
+        record.digest.hex(),
+        record.signature,
+        raw_bytes(record),
     )

@@ -8,7 +8,7 @@ It does not speak HTTP (api) and does not decide how records travel (cluster).
 """
 
 from cluster import LINK_LIMITS
-from node.admission import Answer, Submission
+from node.admission import Answer, PostedRecord, Submission
 from node.config import Config, ConfigError
 from node.node import VERSION, Node
 from node.views import JournalView, PeerView
@@ -22,5 +22,6 @@ __all__ = [
     "JournalView",
     "Node",
     "PeerView",
+    "PostedRecord",
     "Submission",
 ]

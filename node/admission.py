@@ -9,13 +9,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated
 
 import msgspec
 
 from cluster import EAGER_BYTES_MAX, Admitted, WireRecord
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
 from storage import Held, Store, StoreFull
-from validator import Outcome, Record, ValidatorChain, Verdict, sign
+from validator import ACCEPT, Outcome, Record, ValidatorChain, Verdict, sign
 
 RUN_AHEAD_MS_MAX = 1_000
 """How far time stamps may run ahead of the clock to stay strictly increasing: a burst of 1,000 records in
@@ -38,7 +39,16 @@ class Answer(Enum):
     REFUSED = "refused"
 
 
-class Submission(msgspec.Struct, frozen=True):
+class PostedRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record as a client posts it. Without `id` the node makes one that sorts by time; without
+    `signature` the node signs."""
+
+    raw: str
+    id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    signature: str | None = None
+
+
+class Submission(msgspec.Struct, frozen=True, gc=False):
     """What became of a client's record, and why.
 
     Attributes:
@@ -77,40 +87,55 @@ class Admission:
         self.statistics = AdmissionStatistics()
 
     def submit(self, id: str | None, raw: str, signature: str | None, wall_ms: int) -> Submission:
-        """Admit a record from a client: stamp it, judge it, store it, publish it.
+        """Admit one record from a client; see `submit_many`."""
+        return self.submit_many((PostedRecord(raw, id, signature),), wall_ms)[0]
+
+    def submit_many(self, posts: Sequence[PostedRecord], wall_ms: int) -> list[Submission]:
+        """Admit records from a client: stamp, judge and store each, publish what is new.
 
         Args:
-            id: the client's id, or None to make one that sorts by time.
-            raw: the payload.
-            signature: the client's signature, or None to sign here with the default rule.
+            posts: what came.
             wall_ms: Unix milliseconds.
+
+        Returns:
+            what became of each, in the same order.
         """
+        news: list[Event] = []
+        try:
+            return [self._submit(posted, wall_ms, news) for posted in posts]
+        finally:
+            self._bus.publish(*news)  # as in `admit`
+            self.statistics.accepted += len(news)
+
+    def _submit(self, posted: PostedRecord, wall_ms: int, news: list[Event]) -> Submission:
+        """Judge and store one record; say so in `news` for the bus if it is new."""
+        raw, id, signature = posted.raw, posted.id, posted.signature
+        time_stamp = self._stamp(wall_ms)
         try:
             record = Record.of(
                 new_id(wall_ms) if id is None else id,
                 raw,
                 sign(raw) if signature is None else signature,
-                self._stamp(wall_ms),
+                time_stamp,
             )
         except UnicodeEncodeError:
             return self._refused(Verdict(Outcome.REJECT, "bad-json", "a text holds lone surrogates"))
         verdict = self._chain.check(record, wall_ms)
-        if verdict.outcome is not Outcome.ACCEPT:
+        if verdict is not ACCEPT and verdict.outcome is not Outcome.ACCEPT:
             return self._refused(verdict)
-        held = self._store.get(record.id, wall_ms)
-        if held is not None:
-            return self._held(held, record)
-        if self._store.trouble:
-            return self._full("not-durable", f"{self._store.trouble}; nothing was stored")
+        if trouble := self._store.trouble:
+            held = self._store.get(record.id, wall_ms)
+            if held is not None:
+                return self._held(held, record)
+            return self._full("not-durable", f"{trouble}; nothing was stored")
         try:
-            stored = self._store.add(record, wall_ms)
+            stored = self._store.add(record, wall_ms, first_stays=True)
         except StoreFull as full:
             return self._full("store-full", str(full))
         if isinstance(stored, Held):
             return self._held(stored.holder, record)
-        self._last_ms = record.time_stamp
-        self.statistics.accepted += 1
-        self._bus.publish(RecordStored(stored.seq, record, ""))
+        self._last_ms = time_stamp
+        news.append(RecordStored(stored.seq, record, ""))
         return Submission(Answer.STORED, record)
 
     def admit(self, records: Sequence[WireRecord], peer: str, wall_ms: int) -> Admitted:

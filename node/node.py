@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 import trio
@@ -10,7 +10,7 @@ import trio
 from cluster import Admitted, ClusterConfig, ClusterService, EngineConfig, Items, Now, WireRecord
 from cluster.address import format_address
 from eventbus import EventBus, RecordExpired
-from node.admission import Admission, Submission
+from node.admission import Admission, PostedRecord, Submission
 from node.commits import Commits
 from node.config import Config
 from node.lag import LoopLag
@@ -140,9 +140,15 @@ class Node:
         """Admit a client's record; see `Admission.submit`. When it returns, gossip is on its way."""
         return self._admission.submit(id, raw, signature, self._clock().wall_ms)
 
-    def unsaved(self, record: Record) -> int:
-        """Return the number to give to `saved` for a record; 0 if it is as safe as it can be here."""
-        return self._store.writer.waits_for(record) if isinstance(self._store, JournalStore) else 0
+    def submit_many(self, posts: Sequence[PostedRecord]) -> list[Submission]:
+        """Admit a client's records; see `Admission.submit_many`. When it returns, gossip is on its way."""
+        return self._admission.submit_many(posts, self._clock().wall_ms)
+
+    def unsaved(self, records: Iterable[Record]) -> int:
+        """Return the number to give to `saved` for records; 0 if all are as safe as they can be here."""
+        if not isinstance(self._store, JournalStore):
+            return 0
+        return max(map(self._store.writer.waits_for, records), default=0)
 
     async def saved(self, seq: int) -> str:
         """Wait for the journal to hold all up to number `seq`; returns why it does not, or nothing."""

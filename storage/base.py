@@ -40,7 +40,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         holder: Record, the one that stays. Its key equals the offered one (then they are the same
-            record) or is smaller.
+            record), is smaller, or the first was to stay.
     """
 
     holder: Record
@@ -115,11 +115,17 @@ class Store(Protocol):
         """
         ...
 
-    def add(self, record: Record, wall_ms: int) -> Stored | Held:
+    def add(self, record: Record, wall_ms: int, first_stays: bool = False) -> Stored | Held:
         """Offer a record. Of two living records with one id, the smaller key stays.
 
         What this leaves behind depends on the set of records offered, not on their order. A record of
         the same id whose life is over counts as absent.
+
+        Args:
+            record: to be held.
+            wall_ms: as above.
+            first_stays: whatever living record holds the id stays, also if its key is greater: for a record
+                that nobody else has seen yet.
 
         Raises:
             StoreFull: no room even without the records that are over. Some of those may have been

@@ -48,8 +48,9 @@ class DigestTable:
 
     def add(self, record: Record) -> None:
         """Add a record whose digest is not there."""
+        chains = self._chains
         i = self._place(record.key[8:])
-        self._chains[i] = _Link(record, self._chains[i])
+        chains[i] = _Link(record, chains[i])
         self._room -= 1
         if self._room < 0:
             self._split()

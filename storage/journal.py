@@ -98,14 +98,14 @@ class JournalStore(MemoryStore):
 
     # --- told by MemoryStore of every change ------------------------------------------------------------
 
-    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> None:
+    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> int:
         writer = self._writer
         if writer is not None and not writer.line.has_room(record):
             raise JournalBehind(len(writer.line), writer.line.records_max, writer.trouble)
-        super()._make_room(record, loser, wall_ms)
+        return super()._make_room(record, loser, wall_ms)
 
-    def _insert(self, record: Record) -> int:
-        seq = super()._insert(record)
+    def _insert(self, record: Record, size_bytes: int) -> int:
+        seq = super()._insert(record, size_bytes)
         if self._writer is not None:
             self._writer.add(seq, record)
         return seq

@@ -48,22 +48,22 @@ class MemoryStore:
         """Return nothing: memory promises no more than it keeps; see `Store.trouble`."""
         return ""
 
-    def add(self, record: Record, wall_ms: int) -> Stored | Held:
+    def add(self, record: Record, wall_ms: int, first_stays: bool = False) -> Stored | Held:
         """Offer a record; see `Store.add`."""
         if self._is_over(record, wall_ms):
             raise ValueError(
                 f"the record's life ended at {record.time_stamp + self._ttl_ms}, it is {wall_ms}"
             )
-        holder = self._holder(record.id)
-        if holder is not None and self._is_over(holder, wall_ms):
-            self._remove(holder)
-            holder = None
-        if holder is not None and holder.key <= record.key:
-            return Held(holder)
-        self._make_room(record, holder, wall_ms)
-        if holder is not None:
-            self._remove(holder)
-        return Stored(self._insert(record), holder)
+        loser = self._holder(record.id)
+        if loser is not None and self._is_over(loser, wall_ms):
+            self._remove(loser)
+            loser = None
+        if loser is not None and (first_stays or loser.key <= record.key):
+            return Held(loser)
+        size_bytes = self._make_room(record, loser, wall_ms)
+        if loser is not None:
+            self._remove(loser)
+        return Stored(self._insert(record, size_bytes), loser)
 
     def get(self, id: str, wall_ms: int) -> Record | None:
         """Return the living record of this id, or None."""
@@ -138,8 +138,8 @@ class MemoryStore:
         seq = self._ids(id).get(id)
         return None if seq is None else self._log[seq]
 
-    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> None:
-        """Drop what is over, oldest first and only as far as needed, until `record` fits."""
+    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> int:
+        """Drop what is over, oldest first and only as far as needed, until `record` fits; return its size."""
         size_bytes = record.size_bytes
         if size_bytes > self._limits.bytes_max:
             raise StoreFull("bytes", self._limits.bytes_max)
@@ -151,18 +151,18 @@ class MemoryStore:
             elif self._bytes + new_bytes > self._limits.bytes_max:
                 full = StoreFull("bytes", self._limits.bytes_max)
             else:
-                return
+                return size_bytes
             if not self.expire(wall_ms, 1):
                 raise full
 
-    def _insert(self, record: Record) -> int:
-        self._seq += 1
+    def _insert(self, record: Record, size_bytes: int) -> int:
+        self._seq = seq = self._seq + 1
         self._by_digest.add(record)
-        self._ids(record.id)[record.id] = self._seq
+        self._ids(record.id)[record.id] = seq
         self._index.add(record.key)
-        self._log.append(self._seq, record)
-        self._bytes += record.size_bytes
-        return self._seq
+        self._log.append(seq, record)
+        self._bytes += size_bytes
+        return seq
 
     def _remove(self, record: Record) -> None:
         self._by_digest.remove(record)

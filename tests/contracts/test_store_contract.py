@@ -39,6 +39,18 @@ def test_a_larger_or_equal_key_changes_nothing_and_names_the_holder(make: MakeSt
 
 
 @every_store
+def test_where_the_first_is_to_stay_even_a_smaller_key_finds_the_id_held(make: MakeStore) -> None:
+    """Nobody has seen the new record, so no other node can prefer it; an ended life still frees the id."""
+    early, late = make_record("a", T0), make_record("a", T0 + 1, "other")
+    with closing(make(TTL_MS, LIMITS)) as store:
+        store.add(late, T0)
+        assert store.add(early, T0, first_stays=True) == Held(late)
+        assert snapshot(store, T0) == [late]
+        new = make_record("a", T0 + TTL_MS)
+        assert store.add(new, T0 + TTL_MS + 1, first_stays=True) == Stored(2, None)
+
+
+@every_store
 def test_a_holder_whose_life_is_over_counts_as_absent(make: MakeStore) -> None:
     """An id is free again at the end of its record's life, swept or not, and nobody lost."""
     old, new = make_record("a", T0), make_record("a", T0 + TTL_MS)

@@ -6,7 +6,7 @@ import pytest
 
 from cluster import WireRecord
 from eventbus import RecordStored, RecordSuperseded
-from node.admission import RUN_AHEAD_MS_MAX, Answer, new_id
+from node.admission import RUN_AHEAD_MS_MAX, Answer, PostedRecord, new_id
 from storage import StoreLimits
 from tests.node.desks import PEER, T0, TTL_MS, Desk, make, wire
 from tests.vectors import MD5_TWINS, MD5_TWINS_SIGNATURE
@@ -47,6 +47,25 @@ def test_another_raw_under_the_same_id_conflicts_and_the_first_stays() -> None:
     assert desk.records() == [first]
     assert desk.heard() == []
     assert desk.admission.statistics.conflict == 1
+
+
+def test_records_submitted_together_fare_as_one_by_one_and_are_published_in_order() -> None:
+    """One refusal costs its neighbours nothing, and of one id posted twice the first stays."""
+    desk = Desk()
+    posts = [
+        PostedRecord("one", "a"),
+        PostedRecord("two", "b", "f" * 32),
+        PostedRecord("other", "a"),
+        PostedRecord("one", "a"),
+        PostedRecord("three", "c"),
+    ]
+    submissions = desk.admission.submit_many(posts, T0)
+    stored, refused, conflict, exists = Answer.STORED, Answer.REFUSED, Answer.CONFLICT, Answer.EXISTS
+    assert [s.answer for s in submissions] == [stored, refused, conflict, exists, stored]
+    one, three = make("a", "one", T0), make("c", "three", T0 + 1)
+    assert [s.record for s in submissions] == [one, None, one, one, three]
+    assert desk.heard() == [RecordStored(1, one, ""), RecordStored(2, three, "")]
+    assert desk.admission.statistics.accepted == 2
 
 
 def test_an_id_is_free_again_when_its_records_life_is_over() -> None:

@@ -27,9 +27,11 @@ def arrival_time_expiry(patch: pytest.MonkeyPatch) -> None:
     def is_over(self: MemoryStore, record: Record, wall_ms: int) -> bool:
         return arrived.get(self, {}).get(record.digest, wall_ms) + self._ttl_ms <= wall_ms
 
-    def note_and_add(self: MemoryStore, record: Record, wall_ms: int) -> Stored | Held:
+    def note_and_add(
+        self: MemoryStore, record: Record, wall_ms: int, first_stays: bool = False
+    ) -> Stored | Held:
         arrived.setdefault(self, {}).setdefault(record.digest, wall_ms)
-        return add(self, record, wall_ms)
+        return add(self, record, wall_ms, first_stays)
 
     def page(self: MemoryStore, after: bytes, wall_ms: int, count_max: int) -> list[Record]:
         records = self._records(self._index.after(after, 10**9))
@@ -98,7 +100,7 @@ def evict_when_full(patch: pytest.MonkeyPatch) -> None:
     """Make room of the oldest until there is enough."""
     make_room = MemoryStore._make_room
 
-    def evict(self: MemoryStore, record: Record, loser: Record | None, wall_ms: int) -> None:
+    def evict(self: MemoryStore, record: Record, loser: Record | None, wall_ms: int) -> int:
         while True:
             try:
                 return make_room(self, record, loser, wall_ms)
@@ -112,9 +114,8 @@ def first_arrival_wins(patch: pytest.MonkeyPatch) -> None:
     """Answer `Held` whenever the id is held."""
     add = MemoryStore.add
 
-    def keep(self: MemoryStore, record: Record, wall_ms: int) -> Stored | Held:
-        holder = self.get(record.id, wall_ms)
-        return add(self, record, wall_ms) if holder is None else Held(holder)
+    def keep(self: MemoryStore, record: Record, wall_ms: int, first_stays: bool = True) -> Stored | Held:
+        return add(self, record, wall_ms, True)
 
     patch.setattr(MemoryStore, "add", keep)
 
@@ -123,8 +124,10 @@ def loser_comes_back(patch: pytest.MonkeyPatch) -> None:
     """Put the loser back where windows and peers find it."""
     add, remove = MemoryStore.add, MemoryStore._remove
 
-    def forget_the_id_only(self: MemoryStore, record: Record, wall_ms: int) -> Stored | Held:
-        stored = add(self, record, wall_ms)
+    def forget_the_id_only(
+        self: MemoryStore, record: Record, wall_ms: int, first_stays: bool = False
+    ) -> Stored | Held:
+        stored = add(self, record, wall_ms, first_stays)
         if isinstance(stored, Stored) and stored.loser is not None:
             self._index.add(stored.loser.key)
             self._by_digest.add(stored.loser)
