@@ -44,13 +44,9 @@ def parse_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except RecursionError:
         raise Problem("bad-json", f"the JSON nests deeper than {JSON_DEPTH_MAX} levels") from None
     # Looked into only when there are enough to be too deep: 0.5 in place of 1.6 µs for a record of 150 bytes.
-    if _opening(body) > JSON_DEPTH_MAX and too_deep(body, _opening_in_texts(value)):
+    if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX and too_deep(body, _opening_in_texts(value)):
         raise Problem("bad-json", f"the JSON nests deeper than {JSON_DEPTH_MAX} levels, or is all brackets")
     return value
-
-
-def _opening(body: bytes) -> int:
-    return body.count(b"[") + body.count(b"{")
 
 
 def _opening_in_texts(value: msgspec.Struct) -> int:
@@ -68,7 +64,7 @@ def too_deep(body: bytes, in_texts: int = 0) -> bool:
     Args:
         in_texts: how many opening brackets are known to be in strings.
     """
-    opening = _opening(body)
+    opening = body.count(b"[") + body.count(b"{")
     if opening - in_texts > JSON_BRACKETS_MAX:
         return True
     if opening <= JSON_DEPTH_MAX:

@@ -223,10 +223,10 @@ class Admission:
         A last stamp further ahead than a flood can carry it means that the clock was set back: begin anew
         with the clock, because other nodes would refuse what is stamped by the old one.
         """
-        if self._last_ms - wall_ms > 2 * RUN_AHEAD_MS_MAX:
+        ahead_ms = self._last_ms - wall_ms
+        if ahead_ms < 0 or ahead_ms > 2 * RUN_AHEAD_MS_MAX:
             return wall_ms
-        following = max(self._last_ms + 1, wall_ms)
-        return following if following - wall_ms <= RUN_AHEAD_MS_MAX else max(self._last_ms, wall_ms)
+        return self._last_ms + 1 if ahead_ms < RUN_AHEAD_MS_MAX else self._last_ms
 
 
 def new_id(wall_ms: int) -> str:

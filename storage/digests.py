@@ -49,7 +49,9 @@ class DigestTable:
     def add(self, record: Record) -> None:
         """Add a record whose digest is not there."""
         chains = self._chains
-        i = self._place(record.key[8:])
+        i = hash(record.key[8:]) & (2 * self._base - 1)  # `_place`, without the call
+        if i >= len(chains):
+            i -= self._base
         chains[i] = _Link(record, chains[i])
         self._room -= 1
         if self._room < 0:
@@ -80,11 +82,12 @@ class DigestTable:
 
     def _split(self) -> None:
         """Add one chain and move there what now belongs there; all of it lies in one older chain."""
-        old = len(self._chains) - self._base
+        base = self._base
+        old = len(self._chains) - base
         link, stays, moves = self._chains[old], None, None
         while link is not None:
             rest = link.following
-            if hash(link.record.key[8:]) & self._base:
+            if hash(link.record.key[8:]) & base:
                 link.following, moves = moves, link
             else:
                 link.following, stays = stays, link
@@ -92,5 +95,5 @@ class DigestTable:
         self._chains[old] = stays
         self._chains.append(moves)
         self._room += CHAIN_RECORDS
-        if len(self._chains) == 2 * self._base:
+        if len(self._chains) == 2 * base:
             self._base *= 2

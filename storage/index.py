@@ -2,7 +2,7 @@
 
 A key is 40 bytes, time stamp first, so byte order is age. The keys lie in sorted chunks of at most 256;
 a search bisects the chunks' lowest keys, then one chunk. Beside each chunk stands the sum of its digests,
-kept up to date on every change. Counts and sums of *all chunks before* a chunk are rebuilt when asked for
+kept up to date on every change (the newest, where most changes are, when asked for). Counts and sums of *all chunks before* a chunk are rebuilt when asked for
 and only from the first changed chunk on: adding at the newest end costs nothing, and the sum over any
 range of ranks costs the two chunks it cuts, not the range.
 
@@ -13,9 +13,9 @@ It holds keys, not records, and knows no clock: what an old key means is the sto
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from itertools import accumulate, islice, repeat
-from operator import itemgetter
+from itertools import accumulate, islice
+
+from storage.sums import SUM_MASK, digest_int, sum_digests
 
 CHUNK_KEYS_MAX = 256
 """Most keys in a chunk. Our choice, measured at 10^6 keys: with 512, range sums and inserts into old chunks
@@ -24,12 +24,6 @@ take half as long again; with fewer, the tables over the chunks, rebuilt after s
 OPEN_CHUNKS_MAX = 256
 """Most chunks kept as lists. Our choice, measured: arrivals out of order by several minutes stay among them,
 and a full pass of the garbage collector over a million keys stays at 2 to 4 ms."""
-
-TIME_BYTES = 8
-"""How many bytes of a key are its time stamp; the rest is the digest that sums count."""
-
-SUM_MASK = 2**256 - 1
-"""Sums of digests are taken modulo 2^256, as in the Negentropy Protocol V1 fingerprint."""
 
 
 class Index:
@@ -47,6 +41,7 @@ class Index:
         self._open_count = 0  # how many chunks may be lists
         self._lows: list[bytes] = []  # lowest key of each chunk
         self._sums: list[int] = []  # sum of the digests of each chunk, not reduced: never negative
+        self._newest_due = False  # the newest chunk's sum is made when asked for, or when the next begins
         # Before chunk i lie _ranks[i] keys with the sum _totals[i]; right for i <= _settled.
         self._ranks: list[int] = [0]
         self._totals: list[int] = [0]
@@ -68,23 +63,24 @@ class Index:
     def add(self, key: bytes) -> bool:
         """Insert `key` (bytes, 40); return False if it was there already."""
         if not self._chunks:
-            self._insert_chunk(0, [key], _digest_int(key))
+            self._insert_chunk(0, [key], digest_int(key))
             self._changed(0, 1)
             return True
-        i = len(self._chunks) - 1
+        lows = self._lows
+        # Most are new, and need no search for their chunk (0.2 of 0.7 µs, measured).
+        i = len(lows) - 1 if key >= lows[-1] else max(bisect_right(lows, key) - 1, 0)
         chunk = self._chunks[i]
-        at = len(chunk)
-        if key <= chunk[-1]:  # else it is the newest, as most are: no search (0.4 of 0.7 µs, measured)
-            i = max(bisect_right(self._lows, key) - 1, 0)
-            chunk = self._chunks[i]
-            at = bisect_left(chunk, key)
-            if at < len(chunk) and chunk[at] == key:
-                return False
+        at = bisect_left(chunk, key)
+        if at < len(chunk) and chunk[at] == key:
+            return False
         chunk = self._open(i)
         chunk.insert(at, key)
         if at == 0:
             self._lows[i] = key
-        self._sums[i] += _digest_int(key)
+        if i == len(lows) - 1:
+            self._newest_due = True  # once for all in place of one by one: 0.1 for 0.4 µs (measured)
+        else:
+            self._sums[i] += digest_int(key)
         self._changed(i, 1)
         if len(chunk) > self._chunk_keys_max:
             self._split(i, chunk, at)
@@ -101,7 +97,7 @@ class Index:
             return False
         chunk = self._open(i)
         del chunk[at]
-        self._sums[i] -= _digest_int(key)
+        self._sums[i] -= digest_int(key)
         self._changed(i, -1)
         if not chunk:
             self._drop_chunk(i)
@@ -159,7 +155,7 @@ class Index:
         Source: Negentropy Protocol V1, "Fingerprint".
         """
         if end - begin <= self._chunk_keys_max // 2:
-            return _sum_digests(self.keys(begin, end)) & SUM_MASK
+            return sum_digests(self.keys(begin, end)) & SUM_MASK
         _check_range(begin, end, self._len)
         return (self._total(end) - self._total(begin)) & SUM_MASK
 
@@ -204,9 +200,10 @@ class Index:
         # Time only grows, so at the newest end the full chunk stays full and a new one begins.
         appended = i == len(self._chunks) - 1 and at == len(chunk) - 1
         cut = at if appended else len(chunk) // 2
+        self._sum_newest()
         upper = chunk[cut:]
         del chunk[cut:]
-        upper_sum = _sum_digests(upper)
+        upper_sum = sum_digests(upper)
         self._sums[i] -= upper_sum
         self._insert_chunk(i + 1, upper, upper_sum)
 
@@ -216,6 +213,7 @@ class Index:
             if left < 0 or left + 1 >= len(self._chunks):
                 continue
             if len(self._chunks[left]) + len(self._chunks[left + 1]) <= self._chunk_keys_max // 2:
+                self._sum_newest()
                 self._open(left).extend(self._chunks[left + 1])
                 self._sums[left] += self._sums[left + 1]
                 self._drop_chunk(left + 1)
@@ -236,10 +234,16 @@ class Index:
         i = self._settled
         if i == len(self._chunks) and len(self._ranks) == i + 1:
             return
+        self._sum_newest()
         lengths = map(len, islice(self._chunks, i, None))
         self._ranks[i:] = accumulate(lengths, initial=self._ranks[i])
         self._totals[i:] = accumulate(islice(self._sums, i, None), initial=self._totals[i])
         self._settled = len(self._chunks)
+
+    def _sum_newest(self) -> None:
+        if self._newest_due:
+            self._sums[-1:] = [sum_digests(chunk) for chunk in self._chunks[-1:]]
+            self._newest_due = False
 
     def _locate(self, rank: int) -> tuple[int, int]:
         """Return the chunk and the place in it of `rank`; the chunk after the last for rank = len."""
@@ -254,8 +258,8 @@ class Index:
             return self._totals[i]
         chunk = self._chunks[i]
         if at <= len(chunk) // 2:
-            return self._totals[i] + _sum_digests(chunk[:at])
-        return self._totals[i + 1] - _sum_digests(chunk[at:])
+            return self._totals[i] + sum_digests(chunk[:at])
+        return self._totals[i + 1] - sum_digests(chunk[at:])
 
 
 class IndexWindow:
@@ -303,16 +307,3 @@ class IndexWindow:
 def _check_range(begin: int, end: int, length: int) -> None:
     if not 0 <= begin <= end <= length:
         raise ValueError(f"ranks {begin} to {end} are not within 0 to {length}")
-
-
-def _digest_int(key: bytes) -> int:
-    return int.from_bytes(key[TIME_BYTES:], "little")
-
-
-_digest_of = itemgetter(slice(TIME_BYTES, None))
-
-
-def _sum_digests(keys: Sequence[bytes]) -> int:
-    # Three maps without a Python call in them: 0.07 µs per key, with `_digest_int` 0.15 (measured).
-    # The checkers cannot see which overload of `from_bytes` a map takes.
-    return sum(map(int.from_bytes, map(_digest_of, keys), repeat("little")))  # type: ignore[arg-type]

@@ -104,8 +104,8 @@ class JournalStore(MemoryStore):
             raise JournalBehind(len(writer.line), writer.line.records_max, writer.trouble)
         return super()._make_room(record, loser, wall_ms)
 
-    def _insert(self, record: Record, size_bytes: int) -> int:
-        seq = super()._insert(record, size_bytes)
+    def _insert(self, record: Record, ids: dict[str, int], size_bytes: int) -> int:
+        seq = super()._insert(record, ids, size_bytes)
         if self._writer is not None:
             self._writer.add(seq, record)
         return seq

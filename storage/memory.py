@@ -11,7 +11,8 @@ from bisect import bisect_left
 from storage.arrivals import ArrivalLog
 from storage.base import Held, Stored, StoreFull, StoreLimits, StoreStatistics
 from storage.digests import DigestTable
-from storage.index import TIME_BYTES, Index, IndexWindow
+from storage.index import Index, IndexWindow
+from storage.sums import TIME_BYTES
 from validator import Record
 
 SHARDS = 384
@@ -54,7 +55,9 @@ class MemoryStore:
             raise ValueError(
                 f"the record's life ended at {record.time_stamp + self._ttl_ms}, it is {wall_ms}"
             )
-        loser = self._holder(record.id)
+        ids = self._ids(record.id)
+        seq = ids.get(record.id)
+        loser = None if seq is None else self._log[seq]
         if loser is not None and self._is_over(loser, wall_ms):
             self._remove(loser)
             loser = None
@@ -63,7 +66,7 @@ class MemoryStore:
         size_bytes = self._make_room(record, loser, wall_ms)
         if loser is not None:
             self._remove(loser)
-        return Stored(self._insert(record, size_bytes), loser)
+        return Stored(self._insert(record, ids, size_bytes), loser)
 
     def get(self, id: str, wall_ms: int) -> Record | None:
         """Return the living record of this id, or None."""
@@ -143,8 +146,9 @@ class MemoryStore:
         size_bytes = record.size_bytes
         if size_bytes > self._limits.bytes_max:
             raise StoreFull("bytes", self._limits.bytes_max)
-        new_records = 1 if loser is None else 0
-        new_bytes = size_bytes if loser is None else size_bytes - loser.size_bytes
+        new_records, new_bytes = 1, size_bytes
+        if loser is not None:
+            new_records, new_bytes = 0, size_bytes - loser.size_bytes
         while True:
             if len(self._index) + new_records > self._limits.records_max:
                 full = StoreFull("records", self._limits.records_max)
@@ -155,10 +159,11 @@ class MemoryStore:
             if not self.expire(wall_ms, 1):
                 raise full
 
-    def _insert(self, record: Record, size_bytes: int) -> int:
+    def _insert(self, record: Record, ids: dict[str, int], size_bytes: int) -> int:
+        """Put `record` everywhere; `ids` is the dict for its id. Returns its number."""
         self._seq = seq = self._seq + 1
         self._by_digest.add(record)
-        self._ids(record.id)[record.id] = seq
+        ids[record.id] = seq
         self._index.add(record.key)
         self._log.append(seq, record)
         self._bytes += size_bytes
