@@ -2,9 +2,10 @@
 
 A key is 40 bytes, time stamp first, so byte order is age. The keys lie in sorted chunks of at most 256;
 a search bisects the chunks' lowest keys, then one chunk. Beside each chunk stands the sum of its digests,
-kept up to date on every change (the newest, where most changes are, when asked for). Counts and sums of *all chunks before* a chunk are rebuilt when asked for
-and only from the first changed chunk on: adding at the newest end costs nothing, and the sum over any
-range of ranks costs the two chunks it cuts, not the range.
+kept up to date on every change; only that of the newest chunk, which changes most, is made when asked for.
+Counts and sums of *all chunks before* a chunk are rebuilt when asked for and only from the first changed
+chunk on: adding at the newest end costs nothing, and the sum over any range of ranks costs the two chunks
+it cuts, not the range.
 
 A chunk at rest is a tuple and only those lately changed are lists: the garbage collector lets go of a tuple
 of bytes for good, but would visit every key in every list on each full pass (25 ms at 10^6 keys, measured).
