@@ -21,7 +21,7 @@ def outcome(submission: Submission) -> tuple[Record, bool]:
     Raises:
         Problem: it was refused; nothing was stored.
     """
-    # No `match`: it would take 0.4 µs (measured), and a name of an Enum is not looked up for nothing either.
+    # No `match`: it would take 0.4 µs for each record (measured).
     answer, record = submission.answer, submission.record
     if record is None:
         verdict = submission.verdict
