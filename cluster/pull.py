@@ -9,7 +9,8 @@ The graft timer adapts: four times the largest recent gap between an IHAVE and t
 followed it, within 5 to 250 ms, and twice as long after a payload that came twice (PlumTree leaves the
 value open; iroh-gossip uses 80 ms; our choice to measure it, because asking too early is paid for with
 a second payload and asking late with delay only when an origin dies). It does not run out while the origin
-itself delivers what it accepted: a link keeps the order, so what is late on it is behind, not lost.
+itself delivers what it accepted, or did a moment ago: a link keeps the order, so what is late on it is
+behind, not lost (docs/decisions/0008).
 """
 
 from collections import OrderedDict
@@ -36,6 +37,14 @@ record it would forget within 10 ms of a burst, and busy nodes would ask for wha
 
 ASK_TIMEOUT_S = 3.0
 """How long a peer may take to send what was asked of it before another is asked."""
+
+STREAM_S = 0.4
+"""How long after its last push a peer is taken to have more on its way. More than the longest graft timer: of
+ten nodes on two cores each waits long for its turn, and then asked for what lay in its own socket, unread."""
+
+BEHIND_S_MAX = 20.0
+"""How long a record may be behind on the link that is to bring it: as long as a full outbox may take, and one
+sync interval, in which a reconciliation finds what was lost there all the same."""
 
 TRIES_MAX = 8
 """After so many unanswered requests the entry is dropped; it may have expired everywhere."""
@@ -231,9 +240,9 @@ class Pull:
                 if entry.due_s > now_s:
                     self._wake(entry.due_s)
                     continue
-            elif self._is_behind(entry, now_s):
-                entry.due_s = min(self._pushed_s[entry.pusher], entry.heard_s + ASK_TIMEOUT_S) + GRAFT_S_MAX
-                self._wake(entry.due_s)
+            elif (comes_s := self._comes_s(entry)) > now_s:
+                entry.due_s = comes_s
+                self._wake(comes_s)
                 continue
             peer = self._choose(entry)
             if peer is None:
@@ -254,10 +263,10 @@ class Pull:
         self.asked_total += sum(len(ask.digests) for ask in asks.values())
         return list(asks.values())
 
-    def _is_behind(self, entry: _Missing, now_s: float) -> bool:
-        """Whether whoever is to push the record has pushed others since it was announced, a moment ago."""
-        pushed_s = min(self._pushed_s.get(entry.pusher, 0.0), entry.heard_s + ASK_TIMEOUT_S)
-        return entry.heard_s < pushed_s and now_s < pushed_s + GRAFT_S_MAX
+    def _comes_s(self, entry: _Missing) -> float:
+        """Until when the record is taken to be behind others that its pusher has just pushed."""
+        pushed_s = self._pushed_s.get(entry.pusher)
+        return 0.0 if pushed_s is None else min(pushed_s, entry.heard_s + BEHIND_S_MAX) + STREAM_S
 
     def _choose(self, entry: _Missing) -> bytes | None:
         """Pick whom to ask: the announcers in turn, skipping those with enough to do."""
