@@ -25,7 +25,8 @@ BATCH_LINES_MAX = 10_000
 """Lines of one batch: a second's work, so that a client learns of trouble soon."""
 
 BATCH_SLICE = 100
-"""Lines taken, or records looked at, before other tasks get a turn: about 2 ms."""
+"""Lines taken, or records looked at, before other tasks get a turn: about 2 ms. A batch also waits there for
+the cluster (cluster/backpressure.py)."""
 
 PAGE_BYTES_MAX = 1024 * 1024
 """Raw bytes in one JSON page, which is built whole; the page then ends early and says `more`. With readers
@@ -117,7 +118,7 @@ async def _batch(node: Node, body: bytes) -> bytes:
     seq = 0
     for start in range(0, len(lines), BATCH_SLICE):
         if start:
-            await trio.lowlevel.checkpoint()
+            await node.room()
         taken = _batch_slice(node, lines[start : start + BATCH_SLICE])
         seq = max(seq, node.unsaved(record for _, record in taken if record is not None))
         results += taken

@@ -5,8 +5,8 @@ peers say), `vocabulary` (what the engine hears and says), `membership`, `livene
 `pull`, `negentropy` and `reconciliation` behind the one door `engine`; `compatibility`, `beacon`, `address`.
 Drivers, the only files that touch sockets and tasks: `transport` (TCP), `handshake`, `link` (one reader
 and one writer per peer), `discovery` (multicast) and `service`, which feeds the engine and carries out
-its effects; `doorbell` brings it what is posted here. `outbox` is between: what waits to be written to
-one peer.
+its effects; `doorbell` brings it what is posted here, and `backpressure` lets whoever posts a batch wait.
+`outbox` is between: what waits to be written to one peer.
 
 May import eventbus and validator; never storage, never node: `desk` says what it needs of the node.
 """

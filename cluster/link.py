@@ -83,6 +83,7 @@ class Link:
         self._unsent = b""  # the rest of a write that the kernel took a part of
         self._bye: Bye | None = None
         self._drain = False
+        self._drained: trio.Event | None = None
 
     @property
     def peer(self) -> bytes:
@@ -115,6 +116,10 @@ class Link:
         """Queue the page the peer asked for."""
         self.outbox.serve_page(after)
         self._bell.set()
+
+    def ring_when_drained(self, bell: trio.Event) -> None:
+        """Set `bell` (instead of one given before) when the writer takes from the outbox or the link ends."""
+        self._drained = bell
 
     def close(self, code: str, reason: str, *, drain: bool = False) -> None:
         """End the link; the peer is told why if it still listens. `drain`: after what is queued."""
@@ -161,6 +166,7 @@ class Link:
             except LinkError as error:
                 reason = str(error)
             nursery.cancel_scope.cancel()
+        self._ring()
         if broken is not None:
             raise broken
         return reason
@@ -177,12 +183,17 @@ class Link:
             if self._unsent:
                 self._bell.set()
 
+    def _ring(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
+
     async def _write(self) -> None:
         """Write what is queued, in one call per wake-up, until the link is closing."""
         while self._bye is None or self._drain:
             self._bell = trio.Event()
             data, self._unsent = self._unsent or self.outbox.next_write(), b""
             if data:
+                self._ring()
                 await self._connection.write(data)
             elif self._bye is None:
                 self._resting = True

@@ -15,6 +15,7 @@ import trio
 
 from cluster import vocabulary as v
 from cluster.address import format_address
+from cluster.backpressure import Backpressure
 from cluster.beacon import Beacon, BeaconCodec
 from cluster.codec import FrameError, batches, encode_push
 from cluster.compatibility import incompatible
@@ -54,6 +55,7 @@ class ClusterService:
         self.engine = Engine(node_id, config.engine, desk, Random(node_id))
         self._desk = MemberDesk(desk, self.engine.members, clock)
         self.links: dict[bytes, Link] = {}
+        self.backpressure = Backpressure(self.links)
         self.port = config.port
         self.http = ""  # this node's HTTP address, told to peers; known once it listens
         self.finished = trio.Event()

@@ -38,7 +38,7 @@ def system_clock() -> Now:
 
 
 class Node:
-    """One node of the cluster. `run` it; everything else but `saved` is synchronous.
+    """One node of the cluster. `run` it; everything else but `saved` and `room` is synchronous.
 
     Args:
         store: where records are kept, with its journal open and to be closed by who opened it; None for
@@ -153,6 +153,10 @@ class Node:
     async def saved(self, seq: int) -> str:
         """Wait for the journal to hold all up to number `seq`; returns why it does not, or nothing."""
         return "" if self._commits is None else await self._commits.saved(seq)
+
+    async def room(self) -> None:
+        """Wait, for a bounded time, while the cluster cannot take more: for whoever posts many records."""
+        await self.cluster.backpressure.room()
 
     @property
     def journal(self) -> JournalView | None:

@@ -30,7 +30,9 @@ ROOF = ("node/__main__.py", "node/cli.py", "node/serve.py", "node/demo.py")
 """May import anything; imported only by each other. So is every `node/demo_*.py`."""
 
 DRIVERS = {
-    "cluster": {"transport", "handshake", "link", "discovery", "connector", "service", "doorbell"},
+    "cluster": {
+        *("transport", "handshake", "link", "discovery", "connector", "service", "doorbell", "backpressure"),
+    },
     "storage": {
         *("data_dir", "peer_file", "salvage"),  # files
         *("journal_file", "journal_format", "restore"),  # SQLite's
