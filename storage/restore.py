@@ -164,9 +164,10 @@ def restore(
         if not directory.journal.exists() and not log.data:
             create_journal(directory.journal, ())
         try:
+            behind = _behind(directory, log)  # before SQLite has the file: see there
             with _no_collection():
                 file = _read(directory, replay, log)
-            new = _read_behind(directory, replay, log)
+            new = [r for r in behind if replay.lives(r.time_stamp) and replay.offer(r)]
             damage = "a repair was cut off and has been finished now" if aside else ""
         except JournalDamaged as exc:
             new, damage = [], str(exc)
@@ -221,14 +222,15 @@ def _read(directory: DataDir, replay: _Replay, log: WriteAheadLog) -> JournalFil
     return file
 
 
-def _read_behind(directory: DataDir, replay: _Replay, log: WriteAheadLog) -> list[Record]:
-    """Offer what lies in the log behind its last transaction, and return what is new.
+def _behind(directory: DataDir, log: WriteAheadLog) -> list[Record]:
+    """Return the records that lie whole in the log behind its last transaction.
 
-    It was never acknowledged, but where it is whole there is no reason to lose it: peers may have it.
+    They were never acknowledged, but there is no reason to lose them: peers may have them. Nothing but
+    SQLite may open the file once SQLite has: whoever in a process closes a file gives up all locks the
+    process has on it (POSIX, fcntl), and another program could then take the log from under the node.
     """
     with RawJournal(directory.journal, log) as raw:
-        found = [record for _, record in raw.logged_rows(log.intact) if record is not None]
-    return [record for record in found if replay.lives(record.time_stamp) and replay.offer(record)]
+        return [record for _, record in raw.logged_rows(log.intact) if record is not None]
 
 
 def _rescue(

@@ -151,6 +151,37 @@ def test_a_journal_open_in_another_program_is_not_taken_for_damaged(tmp_path: Pa
         assert held(store) == [make_record(1)]
 
 
+LOOK = """
+import sqlite3, sys
+try:
+    print(sqlite3.connect(sys.argv[1], timeout=0).execute("SELECT count(*) FROM record").fetchone())
+except sqlite3.OperationalError as exc:
+    print(exc)
+"""
+
+
+def seen_by_another_program(path: Path) -> str:
+    """Try to read a journal from another process; return what it says."""
+    look = [sys.executable, "-c", LOOK, str(path / "journal.sqlite")]
+    return subprocess.run(look, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_open_journal_is_closed_to_every_other_program(tmp_path: Path, damaged: bool) -> None:
+    """A reader that got in would take the log away when it leaves, and the node write to nothing."""
+    with closing(open_journal(tmp_path)) as store:
+        add(store, make_record(1))
+    if damaged:
+        data = (tmp_path / "journal.sqlite").read_bytes()
+        (tmp_path / "journal.sqlite").write_bytes(b"\xff" + data[1:])
+    with closing(open_journal(tmp_path)) as store:
+        assert seen_by_another_program(tmp_path) == "database is locked"
+        add(store, make_record(2))
+        assert seen_by_another_program(tmp_path) == "database is locked"
+        assert (tmp_path / "journal.sqlite-wal").exists()
+    assert seen_by_another_program(tmp_path) == "(2,)"
+
+
 def test_a_relative_path_keeps_its_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change of the working directory moves nothing."""
     monkeypatch.chdir(tmp_path)
