@@ -230,7 +230,7 @@ def _behind(directory: DataDir, log: WriteAheadLog) -> list[Record]:
     process has on it (POSIX, fcntl), and another program could then take the log from under the node.
     """
     with RawJournal(directory.journal, log) as raw:
-        return [record for _, record in raw.logged_rows(log.intact) if record is not None]
+        return [record for _, record in raw.logged_rows(log.unfinished) if record is not None]
 
 
 def _rescue(
@@ -238,7 +238,7 @@ def _rescue(
 ) -> tuple[JournalFile, Path | None]:
     """Read what is whole from the raw bytes, and put a new journal in the place of the damaged one."""
     with RawJournal(directory.journal, log) as raw:
-        for found in chain(raw.rows(), raw.logged_rows()):
+        for found in chain(raw.rows(), raw.logged_rows(log.pages)):
             replay.salvage(found)
     try:
         create_journal(directory.restored, _records(replay.store, replay.wall_ms))

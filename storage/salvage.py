@@ -8,23 +8,32 @@ its own bytes are.
 
 The pages in the write-ahead log are read in the same way.
 
+Texts are their clients' own, and may be full of what looks like rows that go on for a megabyte each. So the
+pages of the tree come first, in them the rows that their cell pointers name, and what a whole row goes on in
+belongs to it alone: it is neither searched for rows nor taken for a part of another. What then still looks
+like a row and is none may only have so many bytes gathered for it a page.
+
 Source: SQLite's "Database File Format": 1.5 B-tree Pages, 1.6 Cell Payload Overflow Pages, 2.1 Record
 Format.
 """
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 from storage.write_ahead_log import PAGE_BYTES, WriteAheadLog
-from validator import KEY_BYTES, Record
+from validator import ID_BYTES_MAX, KEY_BYTES, RAW_BYTES_MAX, SIGNATURE_BYTES_MAX, Record
 
 _LOCAL_BYTES_MAX = (PAGE_BYTES - 12) * 64 // 255 - 23
 _LOCAL_BYTES_MIN = (PAGE_BYTES - 12) * 32 // 255 - 23
 _OVERFLOW_BYTES = PAGE_BYTES - 4
-_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
-"""Far above any record; keeps a damaged length from leading us through the whole file."""
+_PAYLOAD_BYTES_MAX = KEY_BYTES + ID_BYTES_MAX + RAW_BYTES_MAX + SIGNATURE_BYTES_MAX + 16
+"""The longest row: no record is larger, and four lengths take less than 16 bytes."""
+
+WASTED_BYTES_MAX = _PAYLOAD_BYTES_MAX
+"""Bytes of overflow pages gathered in vain, after which no more are for what one page holds. Our choice: the
+largest row may be damaged without costing its neighbours; a whole row does not count."""
 
 _ROW = re.compile(rb"[\x05-\x10]" + re.escape(bytes([KEY_BYTES * 2 + 12])))
 """How a row begins: the length of its header, then "a blob of as many bytes as a key has"."""
@@ -47,6 +56,7 @@ class RawJournal:
 
     def __init__(self, path: str | os.PathLike[str], log: WriteAheadLog) -> None:
         self._log = log
+        self._claimed: set[int] = set()  # the overflow pages of whole rows
         try:
             self._fd = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -66,13 +76,33 @@ class RawJournal:
 
     def rows(self) -> Iterator[Found]:
         """Yield every row in the journal, whole or not, also such as were removed but not yet wiped."""
+        others: list[int] = []
         for number in range(1, self.page_count + 1):
-            yield from self._rows_in(self._read(number))
+            page = self._read(number)
+            if _is_tree(page):
+                yield from self._rows_in(page)
+            else:
+                others.append(number)
+        for number in others:
+            page = self._read(number)
+            if not self._is_claimed(number, page):
+                yield from self._rows_in(page)
 
-    def logged_rows(self, after_frame: int = 0) -> Iterator[Found]:
-        """Yield every row in the frames of the log after the first `after_frame`, often more than once."""
-        for at in self._log.pages[after_frame:]:
-            yield from self._rows_in(self._log.data[at : at + PAGE_BYTES])
+    def logged_rows(self, pages: Iterable[int]) -> Iterator[Found]:
+        """Yield every row in these pages of the log (see `WriteAheadLog.pages`), often more than once."""
+        for tree in (True, False):
+            for at in pages:
+                page = self._log.data[at : at + PAGE_BYTES]
+                if _is_tree(page) == tree and not self._is_claimed(self._log.number(at), page):
+                    yield from self._rows_in(page)
+
+    def _is_claimed(self, number: int, page: bytes) -> bool:
+        """Tell whether this image of a page is what a whole row goes on in."""
+        return number in self._claimed and page == self.image(number)
+
+    def image(self, number: int) -> bytes:
+        """Return the latest image of a page."""
+        return self._log.page(number) or self._read(number)
 
     def _read(self, number: int) -> bytes:
         """Read a page; what lies outside the file or cannot be read is empty."""
@@ -84,37 +114,51 @@ class RawJournal:
             return b""
 
     def _rows_in(self, page: bytes) -> Iterator[Found]:
-        for match in _ROW.finditer(page):
-            lengths = _column_lengths(page, match.start())
-            if lengths is not None:
-                found = self._row(page, match.start(), lengths)
-                # What is not whole in the page's free gap is a remnant of a row that has been moved.
-                if found.record is not None or match.start() >= _content_begin(page):
-                    yield found
+        wasted_bytes = 0
+        for begin, lengths, named in _row_heads(page):
+            payload_bytes = page[begin] + sum(lengths)
+            overflows = payload_bytes > _LOCAL_BYTES_MAX
+            if overflows and wasted_bytes >= WASTED_BYTES_MAX:
+                continue
+            payload, numbers = self._payload(page, begin, payload_bytes)
+            found = _row(payload, lengths)
+            if found.record is not None:
+                self._claimed.update(numbers)
+            elif overflows:
+                wasted_bytes += len(numbers) * PAGE_BYTES
+            # What is neither whole nor named is text, or a remnant of a row that has been moved.
+            if found.record is not None or named:
+                yield found
 
-    def _row(self, page: bytes, begin: int, lengths: list[int]) -> Found:
-        header_bytes = page[begin]
-        payload = self._payload(page, begin, header_bytes + sum(lengths))
-        columns: list[bytes] = []
-        at = header_bytes
-        for length in lengths:
-            columns.append(payload[at : at + length])
-            at += length
-        return Found(columns[0], parse_row(*columns))
+    def _payload(self, page: bytes, begin: int, length: int) -> tuple[bytes, list[int]]:
+        """Gather a row that may go on in overflow pages, each of which begins with the next one's number.
 
-    def _payload(self, page: bytes, begin: int, length: int) -> bytes:
-        """Gather a row that may go on in overflow pages, each of which begins with the next one's number."""
+        Returns:
+            What there is of it, and the numbers of the overflow pages.
+        """
         local = _local_bytes(length)
         parts = [page[begin : begin + local]]
+        numbers: list[int] = []
         left, following = length - local, page[begin + local : begin + local + 4]
         while left > 0:
             number = int.from_bytes(following, "big")
-            overflow = self._log.page(number) or self._read(number)
+            overflow = b"" if number in self._claimed else self.image(number)
             if not overflow:
                 break
+            numbers.append(number)
             parts.append(overflow[4 : 4 + min(left, _OVERFLOW_BYTES)])
             left, following = left - _OVERFLOW_BYTES, overflow[:4]
-        return b"".join(parts)
+        return b"".join(parts), numbers
+
+
+def _row(payload: bytes, lengths: list[int]) -> Found:
+    """Split a row into its columns; the lengths of its header are told by its first byte."""
+    columns: list[bytes] = []
+    at = payload[0]
+    for length in lengths:
+        columns.append(payload[at : at + length])
+        at += length
+    return Found(columns[0], parse_row(*columns))
 
 
 def parse_row(key: object, id: object, raw: object, signature: object) -> Record | None:
@@ -133,6 +177,47 @@ def parse_row(key: object, id: object, raw: object, signature: object) -> Record
     return record if record.key == key else None
 
 
+def _is_tree(page: bytes) -> bool:
+    """Tell whether a page begins like one of the table; one that others go on in begins with zeros."""
+    return page[:1] in (b"\x02", b"\x0a")
+
+
+def _row_heads(page: bytes) -> list[tuple[int, list[int], bool]]:
+    """Return where a page has what looks like the beginning of a row, and the lengths of its columns.
+
+    Those that a tree page's cell pointers name come first; whether it is one of them is told, too.
+    """
+    named = _cells(page)
+    heads: list[tuple[int, list[int], bool]] = []
+    for match in _ROW.finditer(page):
+        begin = match.start()
+        lengths = _column_lengths(page, begin)
+        if lengths is None:
+            continue
+        size = _varint(page[begin] + sum(lengths))  # stands before the row, and before it a child's number
+        cell = begin - len(size)
+        if page[max(cell, 0) : begin] == size:
+            heads.append((begin, lengths, cell in named or cell - 4 in named))
+    return sorted(heads, key=lambda head: not head[2])
+
+
+def _cells(page: bytes) -> set[int]:
+    """Return where a tree page's cells begin; none for any other page."""
+    if not _is_tree(page):
+        return set()
+    at = 8 if page[0] == 0x0A else 12  # one with children tells the last of them first
+    pointers = page[at : at + 2 * int.from_bytes(page[3:5], "big")]
+    return {int.from_bytes(pointers[i : i + 2], "big") for i in range(0, len(pointers), 2)}
+
+
+def _varint(number: int) -> bytes:
+    """Write a number below 2 ** 21 in seven bits a byte, the top bit says "goes on"."""
+    low, middle, high = number & 0x7F, number >> 7 & 0x7F, number >> 14
+    if high:
+        return bytes((0x80 | high, 0x80 | middle, low))
+    return bytes((0x80 | middle, low)) if middle else bytes((low,))
+
+
 def _column_lengths(page: bytes, begin: int) -> list[int] | None:
     """Read a row's header: the lengths of its four columns, or None if it is no such header."""
     at, end = begin + 1, begin + page[begin]
@@ -147,14 +232,9 @@ def _column_lengths(page: bytes, begin: int) -> list[int] | None:
         if number < 12 or number % 2:  # even from 12 on is a blob of (number - 12) / 2 bytes
             return None
         lengths.append((number - 12) // 2)
-    if at != end or len(lengths) != 4 or sum(lengths) > _PAYLOAD_BYTES_MAX:
+    if at != end or len(lengths) != 4 or page[begin] + sum(lengths) > _PAYLOAD_BYTES_MAX:
         return None
     return lengths
-
-
-def _content_begin(page: bytes) -> int:
-    """Return where a tree page's rows begin, behind its gap; 0 if it does not look like one."""
-    return int.from_bytes(page[5:7], "big") if page[:1] in (b"\x02", b"\x0a") else 0
 
 
 def _local_bytes(length: int) -> int:

@@ -34,6 +34,7 @@ class WriteAheadLog:
         pages: list[int], where each frame's page begins in `data`, of all rounds.
         complete: int, how many frames there are up to the last that ends a transaction of this round.
         intact: int, how many of these SQLite accepts.
+        unfinished: list[int], as `pages`, those of this round's frames that SQLite does not accept.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -53,6 +54,13 @@ class WriteAheadLog:
                 if _ends_transaction(data, at):
                     self.complete = i + 1
         self.intact = self._count_intact(heads)
+        self.unfinished = [
+            page for i, page in enumerate(self.pages) if i >= self.intact and salts[i] == current
+        ]
+
+    def number(self, at: int) -> int:
+        """Return which page of the journal the one that begins at `at` in the log is an image of."""
+        return _int(self.data[at - _FRAME_HEADER_BYTES : at - _FRAME_HEADER_BYTES + 4])
 
     def page(self, number: int) -> bytes:
         """Return this round's latest image of a page; empty if there is none."""
