@@ -69,10 +69,12 @@ class JournalStore(MemoryStore):
         """What came back at the start."""
         first_new = self._seq - len(restored.adds) + 1  # what the file lacks was offered last
         self._writer = JournalWriter(restored.file, restored.bound, durable_seq=first_new - 1)
-        for seq, record in enumerate(restored.adds, first_new):
-            self._writer.add(seq, record)
+        last = restored.adds[-1] if restored.adds else None  # every winner that is no row yet is in by then
         for record in restored.drops:
-            self._writer.drop(record)
+            self._writer.drop(record, last)
+        for seq, record in enumerate(restored.adds, first_new):
+            if self.has(record.digest):  # not replaced by one further on
+                self._writer.add(seq, record)
 
     @property
     def trouble(self) -> str:
@@ -110,7 +112,7 @@ class JournalStore(MemoryStore):
             self._writer.add(seq, record)
         return seq
 
-    def _remove(self, record: Record) -> None:
-        super()._remove(record)
+    def _remove(self, record: Record, winner: Record | None = None) -> None:
+        super()._remove(record, winner)
         if self._writer is not None:
-            self._writer.drop(record)
+            self._writer.drop(record, winner)

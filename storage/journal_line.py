@@ -3,6 +3,9 @@
 Rows are named by their key, and what counts is only how a key ends: a record that leaves before it was
 written is not written, and a removal is called off when its record comes again. Everything leaves the
 line in batches; one that could not be written comes back to its front.
+
+A record that was replaced by another of its id is only removed once that one is written: until then its row
+is all there is of what was acknowledged. Both rows in a file are no harm, the next start chooses again.
 """
 
 from collections.abc import Callable
@@ -58,6 +61,8 @@ class Line:
         self.chars_max = WAITING_CHARS_MAX
         self._adds: dict[bytes, tuple[int, Record]] = {}  # in order of number
         self._drops: dict[bytes, int] = {}
+        self._losers: dict[bytes, dict[bytes, int]] = {}  # like _drops, by winners not written yet
+        self._winners: dict[bytes, bytes] = {}  # of each of these losers
         self._again: set[bytes] = set()  # those of _adds that may have a row already
         self._in_flight: Batch | None = None
         self._chars = 0  # of the records that wait or are in flight
@@ -90,20 +95,40 @@ class Line:
 
     def add(self, seq: int, record: Record) -> None:
         """Put a record at the end, which is number `seq` (int, greater than all before)."""
-        if self._drops.pop(record.key, None) is not None:
+        winner = self._winners.pop(record.key, None)
+        if winner is not None:
+            del self._losers[winner][record.key]
+        if winner is not None or self._drops.pop(record.key, None) is not None:
             self._again.add(record.key)
         self._adds[record.key] = (seq, record)
         self._chars += len(record.raw)
         self.seq = seq
 
-    def drop(self, record: Record) -> None:
-        """Have a record's row removed, or take the record out of the line."""
+    def drop(self, record: Record, winner: Record | None = None) -> None:
+        """Have a record's row removed, or take the record out of the line.
+
+        Args:
+            winner: what replaces it and is added next: the row is removed after that has been written.
+        """
+        gone = self._take_losers(record.key)
         waiting = self._adds.pop(record.key, None)
         if waiting is not None:
             self._chars -= len(record.raw)
         if waiting is None or record.key in self._again:
             self._again.discard(record.key)
-            self._drops[record.key] = len(record.raw)
+            gone[record.key] = len(record.raw)
+        if winner is None:
+            self._drops |= gone
+        else:
+            self._losers.setdefault(winner.key, {}).update(gone)
+            self._winners.update(dict.fromkeys(gone, winner.key))
+
+    def _take_losers(self, winner: bytes) -> dict[bytes, int]:
+        """Return what waits to be removed until the record of this key is written; it no longer does."""
+        losers = self._losers.pop(winner, {})
+        for key in losers:
+            del self._winners[key]
+        return losers
 
     def take(self, removals_first: bool = False) -> Batch:
         """Take the next batch. It must be ended by `done` or `put_back` before the next one.
@@ -126,6 +151,8 @@ class Line:
         if self._in_flight is not None:
             self._chars -= sum(len(record.raw) for _, record in self._in_flight.adds.values())
             self._again.difference_update(self._in_flight.adds.keys() - self._adds.keys())
+            for key in self._in_flight.adds:
+                self._drops |= self._take_losers(key)
             self._in_flight = None
 
     def put_back(self) -> None:
@@ -135,7 +162,8 @@ class Line:
         adds, drops, _ = self._in_flight
         self._in_flight = None
         # What left meanwhile need not be written; what left and came again stands further back.
-        kept = {k: entry for k, entry in adds.items() if k not in self._drops and k not in self._adds}
+        there = (self._drops, self._winners, self._adds)
+        kept = {k: entry for k, entry in adds.items() if not any(k in line for line in there)}
         self._chars -= sum(len(entry[1].raw) for k, entry in adds.items() if k not in kept)
         self._adds = kept | self._adds
         self._again.update(key for key in drops if key in self._adds)

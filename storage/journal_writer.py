@@ -71,10 +71,10 @@ class JournalWriter:
                 self._bound = record.key
             self._wake()
 
-    def drop(self, record: Record) -> None:
-        """Have the row of `record` removed, or never written if it still waits."""
+    def drop(self, record: Record, winner: Record | None = None) -> None:
+        """Have the row of `record` removed, or never written if it still waits; see `Line.drop`."""
         with self._lock:
-            self.line.drop(record)
+            self.line.drop(record, winner)
             self._wake()
 
     @property

@@ -65,7 +65,7 @@ class MemoryStore:
             return Held(loser)
         size_bytes = self._make_room(record, loser, wall_ms)
         if loser is not None:
-            self._remove(loser)
+            self._remove(loser, record)
         return Stored(self._insert(record, ids, size_bytes), loser)
 
     def get(self, id: str, wall_ms: int) -> Record | None:
@@ -169,7 +169,8 @@ class MemoryStore:
         self._bytes += size_bytes
         return seq
 
-    def _remove(self, record: Record) -> None:
+    def _remove(self, record: Record, winner: Record | None = None) -> None:
+        """Forget a record whose life is over, or which `winner` is about to replace."""
         self._by_digest.remove(record)
         del self._log[self._ids(record.id).pop(record.id)]
         self._index.discard(record.key)

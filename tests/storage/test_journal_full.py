@@ -110,6 +110,29 @@ def test_on_a_full_disk_expired_records_make_room(small_disk: Path) -> None:
         assert held(store) == expected
 
 
+def test_on_a_full_disk_a_replaced_record_keeps_its_row(small_disk: Path) -> None:
+    """A peer's record of the same id wins and cannot be written: what was acknowledged is not lost for it."""
+    path, ballast = small_disk / "data", small_disk / "ballast"
+    ours, theirs, over = make_record(9, id="x"), make_record(8, id="x"), make_record(0)
+    with closing(open_journal(path)) as store:
+        add(store, over, ours)
+        with ballast.open("wb", buffering=0) as file:
+            while os.statvfs(path).f_bavail * os.statvfs(path).f_frsize > 400_000:
+                file.write(b"\x01" * 65_536)
+        watch, before = Watch(store), store.writer.commits
+        assert store.add(theirs, T0) == Stored(3, ours)
+        watch.wait(lambda: "which is kept for removals" in store.writer.trouble)
+        assert store.expire(T0 + TTL_MS, 10) == [over]
+        while store.writer.commits == before:
+            store.writer.wait_durable(3, 0.01)
+        copy_as_after_a_crash(path, small_disk.parent / "copy")
+        ballast.unlink()
+        watch.wait(lambda: store.writer.durable_seq == 3)
+    for name, expected in (("copy", ours), ("disk/data", theirs)):
+        with closing(open_journal(small_disk.parent / name)) as store:
+            assert held(store) == [expected]
+
+
 def test_a_store_on_a_full_disk_opens_and_serves(small_disk: Path) -> None:
     """A restart while the disk is full brings back everything that was acknowledged."""
     with closing(open_journal(small_disk / "data")) as store:

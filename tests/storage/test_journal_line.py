@@ -12,6 +12,7 @@ RECORDS = [make_record(n) for n in range(6)]
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("change"), st.integers(0, len(RECORDS) - 1)),
+        st.tuples(st.just("replace"), st.integers(0, len(RECORDS) - 1)),
         st.tuples(st.sampled_from(["write", "fail", "take"]), st.integers(0, 1)),
     ),
     max_size=60,
@@ -22,7 +23,8 @@ steps = st.lists(
 @given(script=steps)
 def test_whatever_comes_goes_and_fails_the_file_ends_as_the_store(script: list[tuple[str, int]]) -> None:
     """Records come, go and come again, also while they are written; what is called safe is in the file."""
-    line, seq, taken = Line(0), 0, None
+    line, seq, durable, taken = Line(0), 0, 0, None
+    owed: dict[bytes, set[bytes]] = {}  # by holder: of these rows one must be there
     held: dict[bytes, tuple[int, Record]] = {}
     file: set[bytes] = set()
     for verb, number in [*script, ("write", 0), ("write", 0), ("write", 0)]:
@@ -30,16 +32,30 @@ def test_whatever_comes_goes_and_fails_the_file_ends_as_the_store(script: list[t
             record = RECORDS[number]
             if record.key in held:
                 del held[record.key]
+                owed.pop(record.key, None)
                 line.drop(record)
             else:
                 seq += 1
                 held[record.key] = (seq, record)
                 line.add(seq, record)
             continue
+        if verb == "replace":  # of one id the smaller key wins; here it is the next that comes
+            loser, winner = RECORDS[number], RECORDS[(number + 1) % len(RECORDS)]
+            if loser.key in held and winner.key not in held:
+                seq += 1
+                group = owed.pop(loser.key, set())
+                if held.pop(loser.key)[0] <= durable or group:
+                    owed[winner.key] = group | {loser.key, winner.key}
+                line.drop(loser, winner)
+                held[winner.key] = (seq, winner)
+                line.add(seq, winner)
+            continue
         taken = taken or line.take(removals_first=bool(number))
         if verb == "write":
             file = (file - taken.drops.keys()) | taken.adds.keys()
             line.done()
+            durable = taken.seq
+            assert all(group & file for group in owed.values())
             assert {key for key, (n, _) in held.items() if n <= taken.seq} <= file
             taken = None
         elif verb == "fail":
@@ -54,6 +70,28 @@ def test_whatever_comes_goes_and_fails_the_file_ends_as_the_store(script: list[t
     assert not line.has_room(RECORDS[1])
     line.chars_max = len(RECORDS[0].raw) + len(RECORDS[1].raw)
     assert line.has_room(RECORDS[1])  # the count of characters came out even
+
+
+def test_a_replaced_row_goes_after_the_row_of_its_winner_has_come() -> None:
+    """Not with a batch before, not when that batch fails: what was acknowledged is never without a row."""
+    line, loser, winner = Line(0), make_record(9_000, id="x"), make_record(8_000, id="x")
+    line.add(1, loser)
+    line.take()
+    line.done()
+    for n in range(2, BATCH_RECORDS_MAX + 2):
+        line.add(n, make_record(n))
+    line.drop(loser, winner)
+    line.add(BATCH_RECORDS_MAX + 2, winner)
+    assert line.take(removals_first=True).drops == {}
+    line.done()
+    batch = line.take()
+    assert (list(batch.adds), batch.drops) == ([winner.key], {})
+    line.put_back()
+    assert line.take(removals_first=True) == ({winner.key: (BATCH_RECORDS_MAX + 2, winner)}, {}, line.seq)
+    line.done()
+    assert list(line.take().drops) == [loser.key]
+    line.done()
+    assert line.empty
 
 
 def test_a_batch_has_a_most_of_records() -> None:
