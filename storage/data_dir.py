@@ -50,7 +50,7 @@ class DataDir:
         self.path = path.absolute()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
             raise _unusable(self.path, exc) from exc
         try:
@@ -80,14 +80,14 @@ class DataDir:
             raise _unusable(self.path, exc) from exc
 
     def _check_writable(self) -> None:
-        """Remove what was left incomplete, and see that what is there may be changed."""
-        for partial in self.path.glob(f"*{PARTIAL_SUFFIX}*"):
-            partial.unlink()
+        """Remove what was left incomplete, and see that what is there may be changed, by nobody else."""
+        for name in (JOURNAL_NAME, RESTORED_NAME, PEERS_NAME):
+            remove_partial(partial_of(self.path / name))
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
         for suffix in ("", LOG_SUFFIX):
             with contextlib.suppress(FileNotFoundError):
-                os.close(os.open(f"{self.journal}{suffix}", os.O_RDWR))
+                _make_private(f"{self.journal}{suffix}")
 
     @property
     def journal(self) -> Path:
@@ -145,6 +145,32 @@ class DataDir:
             number += 1
 
 
+def partial_of(path: Path) -> Path:
+    """Return where a file is made before it takes its name."""
+    return path.with_name(path.name + PARTIAL_SUFFIX)
+
+
+def remove_partial(partial: Path) -> None:
+    """Remove a file that is not complete, and what SQLite may have put beside it."""
+    for suffix in ("", LOG_SUFFIX, "-journal"):
+        partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+
+
+def create_private(path: Path) -> int:
+    """Make an empty file that this user alone may read, and return it open. Raises OSError if it exists."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _make_private(path: str) -> None:
+    """See that a file may be written, and that others may not read it."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        with contextlib.suppress(PermissionError):  # not ours, or a file system without modes
+            os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory last, as fsync makes a file's bytes last."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -162,6 +188,7 @@ def _unusable(path: Path, exc: OSError) -> StoreUnusable:
         errno.EROFS: "it is on a read-only file system",
         errno.ENOTDIR: "it is not a directory",
         errno.EEXIST: "it is not a directory",
+        errno.ELOOP: "a symbolic link stands in its place",
         errno.ENOSPC: "no space is left on its device",
     }.get(exc.errno or 0, exc.strerror or str(exc))
     at = f" ({exc.filename})" if exc.filename and str(exc.filename) != str(path) else ""

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from storage.data_dir import PARTIAL_SUFFIX, sync_directory
+from storage.data_dir import create_private, partial_of, remove_partial, sync_directory
 from storage.write_ahead_log import PAGE_BYTES
 from validator import Record
 
@@ -68,9 +68,10 @@ def create_journal(path: Path, records: Iterable[Record]) -> None:
     Raises:
         sqlite3.Error, OSError: it could not be written. Nothing is left behind.
     """
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    partial.unlink(missing_ok=True)
+    partial = partial_of(path)
+    remove_partial(partial)
     try:
+        os.close(create_private(partial))  # SQLite would make it for others to read; its log follows it
         _fill(partial, records)
         fd = os.open(partial, os.O_RDWR)
         try:
@@ -79,8 +80,7 @@ def create_journal(path: Path, records: Iterable[Record]) -> None:
             os.close(fd)
         partial.rename(path)
     except BaseException:
-        for rest in path.parent.glob(f"{partial.name}*"):
-            rest.unlink()
+        remove_partial(partial)
         raise
     sync_directory(path.parent)
 

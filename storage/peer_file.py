@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from storage.data_dir import PARTIAL_SUFFIX, sync_directory
+from storage.data_dir import create_private, partial_of, sync_directory
 
 PEERS_MAX = 256
 """Most addresses kept. Our choice: four times what a full mesh has, and one answer is enough to come back."""
@@ -56,9 +56,10 @@ def write_peers(path: Path, addresses: Sequence[str]) -> None:
         OSError: it could not be written (disk full, no permission). The file is as before.
     """
     data = msgspec.json.format(msgspec.json.encode(_PeerFile([*_presentable(addresses)]))) + b"\n"
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    partial = partial_of(path)
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)
+        with open(create_private(partial), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

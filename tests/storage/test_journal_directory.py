@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import StoreUnusable, open_store
+from storage import StoreUnusable, open_store, write_peers
 from tests.storage.journals import ROOT, T0, TTL_MS, add, held, make_record, open_journal
 
 OPEN = """
@@ -44,6 +44,54 @@ def test_a_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
         ]
     with closing(open_journal(path)) as store:
         assert held(store) == [make_record(1)]
+
+
+def test_files_are_for_their_user_alone_in_a_directory_open_to_all(tmp_path: Path) -> None:
+    """The directory was there before: what is made is private, what is there becomes it."""
+    tmp_path.chmod(0o755)
+
+    def modes() -> dict[str, int]:
+        return {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()}
+
+    for content in (None, None, b"damaged"):
+        if content:
+            (tmp_path / "journal.sqlite").write_bytes(content)
+        with closing(open_journal(tmp_path)) as store:
+            add(store, make_record(1))
+            write_peers(tmp_path / "peers.json", ["127.0.0.1:1"])
+            assert set(modes().values()) == {0o600}
+            assert "journal.sqlite-wal" in modes()
+        (tmp_path / "journal.sqlite").chmod(0o644)
+    assert len(modes()) == 4
+
+
+def test_only_the_nodes_own_unfinished_files_are_removed(tmp_path: Path) -> None:
+    """A directory may hold a download of somebody else's."""
+    ours = ["journal.sqlite.partial", "journal.sqlite.partial-wal", "peers.json.partial"]
+    ours += ["journal-restored.sqlite.partial", "journal-restored.sqlite.partial-journal"]
+    others = ["film.partial", "film.partial.1", "journal.sqlite.partial.mine"]
+    for name in ours + others:
+        (tmp_path / name).write_text(name)
+    open_journal(tmp_path).close()
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {*others, "dayfly.lock", "journal.sqlite"}
+
+
+def test_no_symbolic_link_is_followed_to_another_file(tmp_path: Path) -> None:
+    """Who can put a link into the directory cannot have the node overwrite what it points to."""
+    path, victim = tmp_path / "data", tmp_path / "victim"
+    path.mkdir()
+    victim.write_text("mine")
+    for name in ("journal.sqlite.partial", "peers.json.partial"):
+        (path / name).symlink_to(victim)
+    with closing(open_journal(path)):
+        (path / "peers.json.partial").symlink_to(victim)
+        write_peers(path / "peers.json", ["127.0.0.1:1"])
+    (path / "dayfly.lock").unlink()
+    (path / "dayfly.lock").symlink_to(victim)
+    with pytest.raises(StoreUnusable, match=r"a symbolic link stands in its place .*lock"):
+        open_journal(path)
+    assert victim.read_text() == "mine"
 
 
 def test_a_second_process_is_told_whom_it_met(tmp_path: Path) -> None:
