@@ -146,6 +146,14 @@ class JournalFile:
         self._connection.execute(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})").fetchall()
         return True
 
+    def empty_log(self) -> None:
+        """Copy the log into the file and cut it off: what it held of rows since removed goes with it.
+
+        Raises:
+            sqlite3.Error: as `commit`.
+        """
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def reason(self, exc: Exception) -> str:
         """Word an error for people."""
         if isinstance(exc, NoRoom):

@@ -6,6 +6,9 @@ commits it, and says up to which number everything is safe.
 When a commit fails, everything it held goes back in line and is tried again, with growing pauses, until
 there is room; meanwhile `trouble` says why. A full disk can still make room by itself: removals go first
 and alone, because they need little space and free pages for what follows.
+
+Between commits the thread keeps house: it removes what an earlier run left, gives space back, and wipes the
+log of what was removed. That may wait, so when it fails it is only tried again later.
 """
 
 import contextlib
@@ -25,6 +28,13 @@ COMMIT_EVERY_S = 0.002
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 2.0
 """Pause after a failed commit, doubling from the first to the second: who made room sees it used at once."""
+
+CHORES_PAUSE_S = 2.0
+"""Pause of the housekeeping after it has failed. Our choice: that of commits at their most."""
+
+WIPE_EVERY_S = 60.0
+"""Least time between two emptyings of the log, each of which syncs the journal. Our choice: a text whose life
+is over is on the disk for a minute more at most, and a node where texts end all the time hardly notices."""
 
 
 class JournalWriter:
@@ -53,6 +63,8 @@ class JournalWriter:
         self._done = threading.Condition(self._lock)
         self._idle = self._busy = self._closing = False
         self._spare = True  # there may be free pages to give back
+        self._wipe = False  # the log may hold what has been removed
+        self._chores_after_s = self._wipe_after_s = 0.0
         self._durable_seq = durable_seq
         self._commits = 0
         self._trouble = ""
@@ -111,7 +123,9 @@ class JournalWriter:
     def wait_clean(self, timeout_s: float) -> bool:
         """Block until file and store hold the same; return whether they do within `timeout_s` seconds."""
         with self._lock:
-            return self._done.wait_for(lambda: not (self._busy or self._has_work()), timeout_s)
+            return self._done.wait_for(
+                lambda: not (self._busy or self._has_work() or self._bound or self._spare), timeout_s
+            )
 
     def close(self) -> int:
         """Write what waits, let go of the file, and return how many records could not be written."""
@@ -142,25 +156,55 @@ class JournalWriter:
             if self._closing and self.line.empty:
                 return False
             batch = self.line.take(removals_first=bool(self._trouble) and not self._closing)
-            bound = b"" if self._closing else self._bound
             self._busy = True
             self._not_before_s = time.monotonic() + COMMIT_EVERY_S
-        try:
-            if batch.adds or batch.drops:
-                self._file.commit([record for _, record in batch.adds.values()], list(batch.drops))
-            self._finish(batch)
-            if bound and not self._file.drop_below(bound, BATCH_RECORDS_MAX, BATCH_CHARS_MAX):
-                self._forget(bound)
-            elif self._spare:
-                self._spare = self._file.give_back()
-        except (sqlite3.Error, OSError, NoRoom) as exc:
-            self._fail(exc)
-            if self._closing:
-                return False
+        saved = self._save(batch)
+        self._keep_house()
         with self._lock:
             self._busy = False
             self._done.notify_all()
+            return saved or not self._closing
+
+    def _save(self, batch: Batch) -> bool:
+        """Commit a batch; return whether it is safe."""
+        try:
+            if batch.adds or batch.drops:
+                self._file.commit([record for _, record in batch.adds.values()], list(batch.drops))
+        except (sqlite3.Error, OSError, NoRoom) as exc:
+            self._fail(exc)
+            return False
+        self._finish(batch)
         return True
+
+    def _keep_house(self) -> None:
+        """Do a chore if one may be done now."""
+        with self._lock:
+            if self._closing or self._chore_wait_s() != 0:
+                return
+            bound, idle = self._bound, self.line.empty
+        try:
+            if bound:
+                self._wipe = True
+                if not self._file.drop_below(bound, BATCH_RECORDS_MAX, BATCH_CHARS_MAX):
+                    self._forget(bound)
+            elif self._spare:
+                self._spare = self._file.give_back()
+            elif idle:
+                self._wipe_after_s = time.monotonic() + WIPE_EVERY_S
+                self._file.empty_log()
+                self._wipe = False
+        except (sqlite3.Error, OSError) as exc:
+            self._recover(exc)
+            self._chores_after_s = time.monotonic() + CHORES_PAUSE_S
+
+    def _chore_wait_s(self) -> float | None:
+        """Return after how many seconds a chore may be done; None if there is none."""
+        if not (self._bound or self._spare or self._wipe):
+            return None
+        after_s = self._chores_after_s
+        if not (self._bound or self._spare):
+            after_s = max(after_s, self._wipe_after_s)
+        return max(after_s - time.monotonic(), 0.0)
 
     def _wake(self) -> None:
         if self._idle or self.line.full_batch:
@@ -169,7 +213,8 @@ class JournalWriter:
 
     def _wait_for_work(self) -> None:
         self._idle = True
-        self._work.wait_for(self._has_work)
+        while not self._has_work() and (wait_s := self._chore_wait_s()) != 0:
+            self._work.wait(wait_s)
         self._idle = False
         left_s = self._not_before_s - time.monotonic()
         if left_s > 0:
@@ -177,7 +222,7 @@ class JournalWriter:
 
     def _has_work(self) -> bool:
         unsaid = self.line.seq > self._durable_seq
-        return bool(not self.line.empty or unsaid or self._bound or self._spare or self._closing)
+        return not self.line.empty or unsaid or self._closing
 
     def _is_urgent(self) -> bool:
         return self._closing or (not self._trouble and self.line.full_batch)
@@ -190,8 +235,11 @@ class JournalWriter:
             self._commits += bool(batch.adds or batch.drops)
             self._durable_seq = max(self._durable_seq, batch.seq)
             self._spare |= bool(batch.drops)
+            self._wipe |= bool(batch.drops)
             if batch.adds or not len(self.line):
-                self._trouble, self._retry_s = "", 0.0
+                self._trouble = ""
+                if batch.adds or batch.drops:  # an empty batch says nothing about the disk
+                    self._retry_s = 0.0
             changed = before != (self._durable_seq, self._trouble)
             self._done.notify_all()  # before the housekeeping that may follow
         if changed:
@@ -199,11 +247,7 @@ class JournalWriter:
 
     def _fail(self, exc: Exception) -> None:
         """Say that nothing can be written, and why; what was in hand waits again."""
-        if is_full(exc):
-            self._file.settle()
-        else:
-            with contextlib.suppress(sqlite3.Error):
-                self._file.reopen()
+        self._recover(exc)
         with self._lock:
             self.line.put_back()
             before, self._trouble = self._trouble, self._file.reason(exc)
@@ -211,6 +255,14 @@ class JournalWriter:
             self._not_before_s = time.monotonic() + self._retry_s
         if before != self._trouble:
             self.on_change()
+
+    def _recover(self, exc: Exception) -> None:
+        """Have the file ready for another try."""
+        if is_full(exc):
+            self._file.settle()
+        else:
+            with contextlib.suppress(sqlite3.Error):
+                self._file.reopen()
 
     def _forget(self, bound: bytes) -> None:
         """Nothing is left of the earlier run's expired rows."""

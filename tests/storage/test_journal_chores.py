@@ -1,0 +1,60 @@
+"""What the writer does between commits: it may fail or wait without anybody being refused for it."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from storage.journal_file import JournalFile
+from storage.journal_format import create_journal
+from storage.journal_writer import JournalWriter
+from tests.storage.journals import PATIENCE_S, T0, TTL_MS, add, make_record, open_journal
+from validator import key_bound
+
+
+class UntidyFile(JournalFile):
+    """A journal where there is no room to remove what an earlier run left, until it is let."""
+
+    tries, full = 0, True
+
+    def drop_below(self, bound: bytes, count_max: int, bytes_max: int) -> bool:
+        """Fail, or do it."""
+        self.tries += 1
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        return super().drop_below(bound, count_max, bytes_max)
+
+
+def test_housekeeping_that_fails_is_no_trouble_and_pauses(tmp_path: Path) -> None:
+    """Records are saved and nothing is refused meanwhile; it is done when that is possible."""
+    create_journal(tmp_path / "journal.sqlite", [make_record(1)])
+    file = UntidyFile(tmp_path / "journal.sqlite")
+    writer = JournalWriter(file, bound=key_bound(T0 + 100))
+    told: list[str] = []
+    writer.on_change = lambda: told.append(writer.trouble)
+    for n in range(1, 50):
+        writer.add(n, make_record(1_000 + n))
+        assert writer.wait_durable(n, PATIENCE_S)
+    assert set(told) == {""}
+    assert 1 <= file.tries < 10
+    file.full = False
+    assert writer.wait_clean(PATIENCE_S)
+    assert writer.close() == 0
+    with closing(JournalFile(tmp_path / "journal.sqlite")) as after:
+        assert after.count(key_bound(T0 + 100)) == (0, 49)
+
+
+def test_a_text_that_is_over_leaves_the_log_of_a_quiet_node_too(tmp_path: Path) -> None:
+    """It is gone from all files without a stop; the next one is not before a minute has passed."""
+    files = [tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"]
+    with closing(open_journal(tmp_path)) as store:
+        add(store, make_record(1, "a secret of a day"), make_record(2))
+        assert any(b"secret" in path.read_bytes() for path in files)
+        store.expire(T0 + TTL_MS + 1, 10)
+        assert store.writer.wait_clean(PATIENCE_S)
+        while any(b"secret" in path.read_bytes() for path in files):
+            store.writer.wait_durable(99, 0.01)
+        assert files[1].stat().st_size == 0
+        store.expire(T0 + TTL_MS + 2, 10)
+        add(store, make_record(3))
+        assert store.writer.wait_clean(PATIENCE_S)
+        assert files[1].stat().st_size > 0
