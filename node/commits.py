@@ -16,7 +16,8 @@ _log = structlog.get_logger("dayfly.journal")
 
 COMMIT_WAIT_S_MAX = 10.0
 """How long a client waits for its commit. Our choice: a disk in use answers within a second; one that hangs
-would otherwise gather waiting clients until there is no connection left for readers."""
+would otherwise gather waiting clients until there is no connection left for readers. From then on, until it
+answers, that is trouble like any other: who posts is refused at once."""
 
 
 class Commits:
@@ -27,6 +28,7 @@ class Commits:
         self._token = trio.lowlevel.current_trio_token()
         self._lot = trio.lowlevel.ParkingLot()
         self._trouble = ""
+        writer.answer_s_max = COMMIT_WAIT_S_MAX
         writer.on_change = self._ring
         self._ring()  # for trouble that began earlier
 
@@ -42,6 +44,7 @@ class Commits:
                 await self._lot.park()
         if self._writer.durable_seq >= seq:
             return ""
+        self._heard()  # a disk that does not answer rings no bell
         return self._writer.trouble or f"the disk has not answered for {COMMIT_WAIT_S_MAX:.0f} s"
 
     def _ring(self) -> None:

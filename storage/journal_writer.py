@@ -12,6 +12,7 @@ log of what was removed. That may wait, so when it fails it is only tried again 
 """
 
 import contextlib
+import math
 import sqlite3
 import threading
 import time
@@ -49,12 +50,14 @@ class JournalWriter:
 
     Attributes:
         line: what waits to be written, and how much may.
+        answer_s_max: float, a disk that has not answered for longer is trouble; without end by default.
         on_change: called on the writer thread whenever `durable_seq` or `trouble` has changed. It must
             return at once, raise nothing, and not use the writer but for its properties.
     """
 
     def __init__(self, file: JournalFile, bound: bytes = b"", durable_seq: int = 0) -> None:
         self.line = Line(durable_seq)
+        self.answer_s_max = math.inf
         self.on_change: Callable[[], None] = lambda: None
         self._file = file
         self._bound = bound
@@ -64,6 +67,7 @@ class JournalWriter:
         self._idle = self._busy = self._closing = False
         self._spare = True  # there may be free pages to give back
         self._wipe = False  # the log may hold what has been removed
+        self._begun_s = math.inf  # when what the disk has been asked for was begun
         self._chores_after_s = self._wipe_after_s = 0.0
         self._durable_seq = durable_seq
         self._commits = 0
@@ -108,7 +112,8 @@ class JournalWriter:
     @property
     def trouble(self) -> str:
         """Why nothing can be written at the moment; empty when all is well."""
-        return self._trouble
+        late = time.monotonic() - self._begun_s > self.answer_s_max
+        return self._trouble or (f"the disk has not answered for {self.answer_s_max:.0f} s" if late else "")
 
     @property
     def commits(self) -> int:
@@ -157,7 +162,8 @@ class JournalWriter:
                 return False
             batch = self.line.take(removals_first=bool(self._trouble) and not self._closing)
             self._busy = True
-            self._not_before_s = time.monotonic() + COMMIT_EVERY_S
+            self._begun_s = time.monotonic()
+            self._not_before_s = self._begun_s + COMMIT_EVERY_S
         saved = self._save(batch)
         self._keep_house()
         with self._lock:
@@ -182,6 +188,7 @@ class JournalWriter:
             if self._closing or self._chore_wait_s() != 0:
                 return
             bound, idle = self._bound, self.line.empty
+            self._begun_s = time.monotonic()
         try:
             if bound:
                 self._wipe = True
@@ -195,7 +202,8 @@ class JournalWriter:
                 self._wipe = False
         except (sqlite3.Error, OSError) as exc:
             self._recover(exc)
-            self._chores_after_s = time.monotonic() + CHORES_PAUSE_S
+            self._begun_s = math.inf  # when what the disk has been asked for was begun
+        self._chores_after_s = time.monotonic() + CHORES_PAUSE_S
 
     def _chore_wait_s(self) -> float | None:
         """Return after how many seconds a chore may be done; None if there is none."""
@@ -230,7 +238,8 @@ class JournalWriter:
     def _finish(self, batch: Batch) -> None:
         """Say that a batch is safe."""
         with self._lock:
-            before = (self._durable_seq, self._trouble)
+            before = (self._durable_seq, self.trouble)
+            self._begun_s = math.inf
             self.line.done()
             self._commits += bool(batch.adds or batch.drops)
             self._durable_seq = max(self._durable_seq, batch.seq)
@@ -250,6 +259,7 @@ class JournalWriter:
         self._recover(exc)
         with self._lock:
             self.line.put_back()
+            self._begun_s = math.inf
             before, self._trouble = self._trouble, self._file.reason(exc)
             self._retry_s = min(max(self._retry_s * 2, RETRY_S_MIN), RETRY_S_MAX)
             self._not_before_s = time.monotonic() + self._retry_s

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
@@ -105,4 +106,28 @@ async def test_a_disk_that_hangs_keeps_nobody_for_longer_than_the_limit(
     file.answers.set()
     assert writer.wait_durable(1, 60)
     assert await commits.saved(1) == ""
+    assert writer.close() == 0
+
+
+async def test_a_disk_that_hangs_is_trouble_until_it_answers(tmp_path: Path) -> None:
+    """Nobody who comes later waits for it; the log tells when it begins and when it is over."""
+    create_journal(tmp_path / "journal.sqlite", ())
+    file = HangingFile(tmp_path / "journal.sqlite")
+    writer = JournalWriter(file)
+    with structlog.testing.capture_logs() as logs, trio.fail_after(60):
+        commits = Commits(writer)
+        assert writer.answer_s_max == COMMIT_WAIT_S_MAX
+        assert writer.trouble == ""
+        writer.add(1, make_record(1))
+        writer.answer_s_max = 0.0  # the limit has passed
+        while not writer.trouble:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert await commits.saved(1) == writer.trouble == "the disk has not answered for 0 s"
+        writer.answer_s_max = COMMIT_WAIT_S_MAX
+        file.answers.set()
+        assert await commits.saved(1) == ""
+        while len(logs) < 2:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+    assert writer.trouble == ""
+    assert [entry["log_level"] for entry in logs] == ["error", "info"]
     assert writer.close() == 0
