@@ -113,7 +113,9 @@ def _tell(report: JournalReport, taken_s: float) -> None:
             unreadable=report.unreadable,
         )
     if report.left_out:
-        _log.warning(
-            "the journal holds more than the limits let in; raise --records-max or --bytes-max",
+        _log.error(
+            "the journal holds more than the limits let in: what is left out stays, its ids are free now,"
+            " and with higher limits the older record of an id will win again, even over one saved since;"
+            " stop and raise --records-max or --bytes-max",
             left_out=report.left_out,
         )

@@ -119,6 +119,15 @@ def test_opening_a_journal_is_told_on_a_terminal_and_in_a_log(tmp_path: Path) ->
         assert f"reading {tmp_path}: 0 of 3 records\r\x1b[K" in terminal.shown
 
 
+def test_records_left_out_by_lower_limits_are_an_error_that_says_what_may_follow(tmp_path: Path) -> None:
+    """Their ids are free, and the older rows would win again: nobody must learn that by losing one."""
+    fill_journal(tmp_path, 30)
+    with running(durable_node(tmp_path, "--records-max", "20")) as node:
+        (told,) = log_lines(node, "the journal holds more than the limits let in")
+        assert (told["level"], told["left_out"]) == ("error", 10)
+        assert "the older record of an id will win again" in told["event"]
+
+
 @pytest.mark.skipif(not LONG, reason="takes a minute; DAYFLY_TEST_LONG=1")
 @pytest.mark.timeout(300)
 def test_a_million_records_are_back_within_fifteen_seconds(tmp_path: Path) -> None:
