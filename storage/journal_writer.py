@@ -197,13 +197,15 @@ class JournalWriter:
             elif self._spare:
                 self._spare = self._file.give_back()
             elif idle:
-                self._wipe_after_s = time.monotonic() + WIPE_EVERY_S
                 self._file.empty_log()
                 self._wipe = False
+                self._wipe_after_s = time.monotonic() + WIPE_EVERY_S
         except (sqlite3.Error, OSError) as exc:
             self._recover(exc)
-            self._begun_s = math.inf  # when what the disk has been asked for was begun
-        self._chores_after_s = time.monotonic() + CHORES_PAUSE_S
+            self._chores_after_s = time.monotonic() + CHORES_PAUSE_S
+        late, self._begun_s = self.trouble != self._trouble, math.inf
+        if late:
+            self.on_change()
 
     def _chore_wait_s(self) -> float | None:
         """Return after how many seconds a chore may be done; None if there is none."""

@@ -4,6 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from storage.journal_file import JournalFile
 from storage.journal_format import create_journal
 from storage.journal_writer import JournalWriter
@@ -41,6 +43,19 @@ def test_housekeeping_that_fails_is_no_trouble_and_pauses(tmp_path: Path) -> Non
     assert writer.close() == 0
     with closing(JournalFile(tmp_path / "journal.sqlite")) as after:
         assert after.count(key_bound(T0 + 100)) == (0, 49)
+
+
+def test_housekeeping_that_succeeds_goes_on_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of rows go in many slices: only a failure would pause, for an hour here."""
+    monkeypatch.setattr("storage.journal_writer.CHORES_PAUSE_S", 3_600.0)
+    create_journal(tmp_path / "journal.sqlite", [make_record(n) for n in range(3_500)])
+    writer = JournalWriter(JournalFile(tmp_path / "journal.sqlite"), bound=key_bound(T0 + 3_400))
+    assert writer.wait_clean(PATIENCE_S)
+    assert writer.close() == 0
+    with closing(JournalFile(tmp_path / "journal.sqlite")) as after:
+        assert after.count(key_bound(T0 + 3_400)) == (0, 100)
 
 
 def test_a_text_that_is_over_leaves_the_log_of_a_quiet_node_too(tmp_path: Path) -> None:
