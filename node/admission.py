@@ -15,7 +15,7 @@ import msgspec
 
 from cluster import EAGER_BYTES_MAX, Admitted, WireRecord
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
-from storage import Held, Store, StoreFull
+from storage import Held, JournalBehind, Store, StoreFull
 from validator import ACCEPT, Outcome, Record, ValidatorChain, Verdict, sign
 
 RUN_AHEAD_MS_MAX = 1_000
@@ -131,7 +131,9 @@ class Admission:
         try:
             stored = self._store.add(record, wall_ms, first_stays=True)
         except StoreFull as full:
-            return self._full("store-full", str(full))
+            # A journal that is behind has room again in a moment, a full store when records have expired.
+            code = "not-durable" if isinstance(full, JournalBehind) else "store-full"
+            return self._full(code, f"{full}; nothing was stored")
         if isinstance(stored, Held):
             return self._held(stored.holder, record)
         self._last_ms = time_stamp

@@ -1,16 +1,19 @@
 """The desk: what becomes of a client's record and of a peer's, edge by edge."""
 
+from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from cluster import WireRecord
 from eventbus import RecordStored, RecordSuperseded
-from node.admission import RUN_AHEAD_MS_MAX, Answer, PostedRecord, new_id
+from node.admission import RUN_AHEAD_MS_MAX, Admission, Answer, PostedRecord, new_id
 from storage import StoreLimits
-from tests.node.desks import PEER, T0, TTL_MS, Desk, make, wire
+from tests.node.desks import PEER, T0, TTL_MS, Desk, Published, make, wire
+from tests.storage.journals import make_record, open_journal
 from tests.vectors import MD5_TWINS, MD5_TWINS_SIGNATURE
-from validator import FUTURE_MS_MAX, Record, sign
+from validator import FUTURE_MS_MAX, Record, default_chain, sign
 
 # --- from a client --------------------------------------------------------------------------------------
 
@@ -269,6 +272,19 @@ def test_a_smaller_key_takes_the_id_over_and_both_facts_are_told() -> None:
     assert desk.heard() == [RecordSuperseded(earlier, later), RecordStored(2, earlier, PEER)]
     desk.take(later)
     assert desk.records() == [earlier]
+
+
+def test_a_journal_that_is_behind_is_not_a_full_store(tmp_path: Path) -> None:
+    """It has room again in a moment; clients of a full store wait for hours."""
+    with closing(open_journal(tmp_path)) as store:
+        store.writer.line.records_max = 1
+        store.writer.line.add(1, make_record(1))  # behind the writer's back: it waits there
+        desk = Admission(store, default_chain(TTL_MS), Published())
+        verdict = desk.submit("id", "raw", None, T0).verdict
+        assert verdict is not None
+        assert verdict.code == "not-durable"
+        assert "try again soon; nothing was stored" in verdict.reason
+        assert store.get("id", T0) is None
 
 
 def test_a_full_store_ignores_a_peers_record_and_says_that_it_is_full() -> None:
