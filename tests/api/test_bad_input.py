@@ -271,7 +271,7 @@ def test_a_wrong_method_with_a_bad_body_is_405(node: NodeProcess, method: str, p
 def test_bad_input_costs_little_time_and_no_memory_and_harms_nothing(
     node: NodeProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The whole table five times: soon answered, memory flat, listing valid, log quiet."""
+    """The whole table six times: soon answered, memory flat, listing valid, log quiet."""
 
     def run() -> tuple[float, str]:
         worst = (0.0, "")
@@ -285,9 +285,12 @@ def test_bad_input_costs_little_time_and_no_memory_and_harms_nothing(
         return float(node.get("/v1/node")["bytes"]) / 1e6
 
     run()
-    before = rss_mb(node) - held_mb()
-    worst = max(run() for _ in range(5))
-    growth = rss_mb(node) - held_mb() - before
+    worst, sizes_mb = (0.0, ""), list[float]()
+    for _ in range(6):
+        worst = max(worst, run())
+        sizes_mb.append(rss_mb(node) - held_mb())
+    # What the allocator keeps of the last large bodies differs from run to run; a leak does not go away.
+    growth = min(sizes_mb[3:]) - min(sizes_mb[:3])
     with capsys.disabled():
         print(f"\nslowest bad input {worst[0] * 1000:.0f} ms ({worst[1]}), memory {growth:+.1f} MB")
     assert worst[0] < ANSWER_S_MAX, worst

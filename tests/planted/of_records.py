@@ -133,10 +133,10 @@ def loser_comes_back(patch: pytest.MonkeyPatch) -> None:
             self._by_digest.add(stored.loser)
         return stored
 
-    def remove_what_is_left(self: MemoryStore, record: Record) -> None:
+    def remove_what_is_left(self: MemoryStore, record: Record, winner: Record | None = None) -> None:
         holder = self._holder(record.id)
         if holder is not None and holder.digest == record.digest:
-            remove(self, record)
+            remove(self, record, winner)
         else:
             self._index.discard(record.key)
 
