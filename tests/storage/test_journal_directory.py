@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from storage import StoreUnusable, open_store, write_peers
+from tests.mounts import mounted
 from tests.storage.journals import ROOT, T0, TTL_MS, add, held, make_record, open_journal
 
 OPEN = """
@@ -152,15 +153,11 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     """A directory with a journal, on a file system that was then made read-only."""
     path = tmp_path / "disk"
     path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(path)], capture_output=True).returncode:
-        pytest.skip("mounting a file system needs root")
-    try:
+    with mounted(path):
         with closing(open_journal(path / "data")) as store:
             add(store, make_record(1))
         subprocess.run(["mount", "-o", "remount,ro", str(path)], check=True)
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 def test_a_read_only_file_system_is_refused(read_only: Path) -> None:

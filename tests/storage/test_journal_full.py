@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from storage import JournalBehind, JournalStore, Stored, StoreFull, StoreUnusable
+from tests.mounts import mounted
 from tests.storage.journals import (
     PATIENCE_S,
     ROOT,
@@ -34,13 +35,8 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     """A file system of so many megabytes."""
     path = tmp_path / "disk"
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", str(path)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
+    with mounted(path, f"size={request.param}m"):
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 def fill(path: Path) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from storage.journal_format import create_journal
+from tests.mounts import mounted
 from tests.processes import NodeProcess, free_port, wait_until
 from tests.storage.journals import make_record
 from validator import sign
@@ -145,10 +145,5 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of eight megabytes."""
     path = tmp_path / "disk"
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
+    with mounted(path, "size=8m"):
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)

@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.mounts import mounted
 from tests.processes import NodeProcess, cluster, wait_until
 from tests.storage.test_journal_full import fill
 from tests.system.durable import Load, durable_node, ended, log_lines, running, wait_answers, wait_peers
@@ -35,13 +35,8 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
         tmp_path.chmod(0o755)
         return
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(tmp_path)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("root needs the right to mount to be refused")
-    try:
+    with mounted(tmp_path, "ro"):
         yield tmp_path
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_directory_that_cannot_be_written_is_refused(read_only: Path) -> None:
