@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from scripts.benches.machine import cpu_s
-from scripts.benches.nodes import Client, raw_of
+from scripts.benches.nodes import Client, batch_of, raw_of
 from scripts.benches.report import Figures, Step
 from tests.processes import cluster
 from validator import sign
@@ -37,7 +37,7 @@ def measure_durable(connections: int, posts: int, step: Step, *, journal: bool) 
         _post(clients, posts, "post")
         post_cpu_s, post_s = cpu_s(node.pid) - used_s, time.monotonic() - start_s
         step("posting batches", 0.6)
-        batches = [_batch(number) for number in range(BATCHES)]
+        batches = [batch_of("batch", number * BATCH_LINES, BATCH_LINES) for number in range(BATCHES)]
         used_s, start_s = cpu_s(node.pid), time.monotonic()
         for batch in batches:
             clients[0].send("POST", "/v1/records", batch, "application/x-ndjson")
@@ -66,8 +66,3 @@ def _post(clients: Sequence[Client], count: int, name: str) -> None:
             status, body = client.receive()
             if status != 200:
                 raise AssertionError(f"a post was not taken: {status} {body!r}")
-
-
-def _batch(number: int) -> bytes:
-    ids = [f"batch-{number:03d}-{line:06d}" for line in range(BATCH_LINES)]
-    return "\n".join(json.dumps({"id": id, "raw": raw_of(id)}) for id in ids).encode()
