@@ -85,7 +85,7 @@ class GuardedConnection(TCPServer):
             return
         try:
             await self._serve()
-        except* Exception as failed:
+        except* Exception as failed:  # no single connection may end the node
             self._guard.statistics.connections_failed += 1
             log_failure("connection failed", failed)
         finally:

@@ -74,7 +74,7 @@ class FastPath:
             return await self._handlers[target](body, content_type.decode("latin-1"))
         except Problem as problem:
             return Reply.refusing(problem, path)
-        except Exception as error:
+        except Exception as error:  # a bug in a handler costs its request, not the connection
             log_failure("handler failed", error)
             return Reply.refusing(internal(error), path)
         finally:

@@ -117,7 +117,7 @@ async def _run_app(
     """Call the application; its failure is logged and answered 500, and goes no further."""
     try:
         await app(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
-    except* Exception as failed:
+    except* Exception as failed:  # a bug in a handler costs its request
         log_failure("handler failed", failed)
     finally:
         await send(None)

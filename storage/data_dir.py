@@ -55,7 +55,7 @@ class DataDir:
             raise _unusable(self.path, exc) from exc
         try:
             self._claim()
-        except BaseException:
+        except BaseException:  # interrupted or not, nobody is left to close it
             os.close(self._lock)
             raise
 

@@ -62,7 +62,7 @@ class JournalStore(MemoryStore):
         try:
             super().__init__(ttl_ms, limits)
             restored = restore(directory, self, ttl_ms, wall_ms, progress)
-        except BaseException:
+        except BaseException:  # an interrupted start must not leave the directory claimed either
             directory.release()
             raise
         self.report: JournalReport = restored.report

@@ -73,7 +73,7 @@ class JournalFile:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON").fetchall()
             connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}").fetchall()
-        except BaseException:
+        except BaseException:  # interrupted or not, nobody is left to close it
             connection.close()
             raise
         return connection
@@ -200,7 +200,7 @@ class JournalFile:
         try:
             yield
             self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever came between must not stay half done
             if self._connection.in_transaction:  # some errors have rolled it back already
                 self._connection.execute("ROLLBACK")
             raise

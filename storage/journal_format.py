@@ -79,7 +79,7 @@ def create_journal(path: Path, records: Iterable[Record]) -> None:
         finally:
             os.close(fd)
         partial.rename(path)
-    except BaseException:
+    except BaseException:  # interrupted or not, half a journal is not left behind
         remove_partial(partial)
         raise
     sync_directory(path.parent)
