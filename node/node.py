@@ -90,15 +90,17 @@ class Node:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part in the cluster until `close`. Raises OSError when the peer port cannot be had."""
         trio.lowlevel.add_instrument(self.lag)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.cluster.run)
-            nursery.start_soon(self._sweep)
-            nursery.start_soon(self._saved_peers.keep, self._addresses)
-            task_status.started()
-            # The cluster ends by itself when the bus closes; then nothing is left to sweep for.
-            await self.cluster.finished.wait()
-            nursery.cancel_scope.cancel()
-        trio.lowlevel.remove_instrument(self.lag)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.cluster.run)
+                nursery.start_soon(self._sweep)
+                nursery.start_soon(self._saved_peers.keep, self._addresses)
+                task_status.started()
+                # The cluster ends by itself when the bus closes; then nothing is left to sweep for.
+                await self.cluster.finished.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            trio.lowlevel.remove_instrument(self.lag)
         await self._saved_peers.write(self._last_addresses)
 
     def close(self) -> None:
@@ -118,8 +120,7 @@ class Node:
         """Drop what has expired, a slice at a time."""
         while True:
             expired = self._store.expire(self._clock().wall_ms, SWEEP_RECORDS)
-            for record in expired:
-                self.bus.publish(RecordExpired(record))
+            self.bus.publish(*map(RecordExpired, expired))
             if len(expired) == SWEEP_RECORDS:
                 await trio.lowlevel.checkpoint()
                 continue
