@@ -4,9 +4,10 @@ The engine decides, drivers act. Pure, with time and randomness passed in: `mess
 peers say), `vocabulary` (what the engine hears and says), `membership`, `liveness`, `dissemination`,
 `pull`, `negentropy` and `reconciliation` behind the one door `engine`; `compatibility`, `beacon`, `address`.
 Drivers, the only files that touch sockets and tasks: `transport` (TCP), `handshake`, `link` (one reader
-and one writer per peer), `discovery` (multicast) and `service`, which feeds the engine and carries out
-its effects; `doorbell` brings it what is posted here, and `backpressure` lets whoever posts a batch wait.
-`outbox` is between: what waits to be written to one peer.
+and one writer per peer), `intake`, `discovery` (multicast) and `service`, which feeds the engine and
+carries out its effects; `doorbell` brings it what is posted here, and `backpressure` lets whoever posts a
+batch wait.
+`outbox` and `window` are between: what waits to be written to one peer, and how far it is behind.
 
 May import eventbus and validator; never storage, never node: `desk` says what it needs of the node.
 """

@@ -49,6 +49,7 @@ _TYPES: Final[dict[int, type[Message]]] = {
     16: m.ForwardJoin,
     17: m.Shuffle,
     18: m.Shuffled,
+    19: m.Ack,
 }
 _NUMBERS: Final = {kind: number for number, kind in _TYPES.items()}
 _DECODERS: Final = {number: msgspec.msgpack.Decoder(kind) for number, kind in _TYPES.items()}

@@ -11,9 +11,10 @@ import trio
 
 from cluster.codec import FrameError, FrameReader, encode
 from cluster.desk import Desk
-from cluster.messages import Bye, Hello, Message
+from cluster.messages import Ack, Bye, Hello, Message, WireRecord
 from cluster.outbox import Outbox
 from cluster.transport import LinkError, send_now, translated
+from cluster.window import ReceiveWindow, SendWindow
 
 READ_BYTES = 64 * 1024
 
@@ -76,6 +77,8 @@ class Link:
         self.address = address
         self.dialled = dialled
         self.outbox = Outbox(desk)
+        self.window = SendWindow()
+        self._received = ReceiveWindow()
         self.stream = connection.stream
         self._connection = connection
         self._bell = trio.Event()
@@ -83,7 +86,7 @@ class Link:
         self._unsent = b""  # the rest of a write that the kernel took a part of
         self._bye: Bye | None = None
         self._drain = False
-        self._drained: trio.Event | None = None
+        self._room: trio.Event | None = None
 
     @property
     def peer(self) -> bytes:
@@ -101,11 +104,18 @@ class Link:
         self._flush()
         return queued
 
-    def push(self, frame: bytes) -> bool:
-        """Queue an encoded `Push`. Returns False when the peer is too far behind."""
+    def push(self, frame: bytes, records: int) -> bool:
+        """Queue an encoded `Push` of so many records. Returns False when the peer is too far behind."""
         queued = self.outbox.push(frame)
+        if queued:
+            self.window.pushed(records, len(frame))
         self._flush()
         return queued
+
+    def admitted(self, records: Sequence[WireRecord]) -> None:
+        """Count records the peer pushed, and acknowledge them if it is time."""
+        if pushed := self._received.take(records):
+            self.send(Ack(pushed))
 
     def serve(self, digests: Sequence[bytes]) -> None:
         """Queue records the peer asked for."""
@@ -117,9 +127,9 @@ class Link:
         self.outbox.serve_page(after)
         self._bell.set()
 
-    def ring_when_drained(self, bell: trio.Event) -> None:
-        """Set `bell` (instead of one given before) when the writer takes from the outbox or the link ends."""
-        self._drained = bell
+    def ring_when_acked(self, bell: trio.Event) -> None:
+        """Set `bell` (instead of one given before) when the peer acknowledges records or the link ends."""
+        self._room = bell
 
     def close(self, code: str, reason: str, *, drain: bool = False) -> None:
         """End the link; the peer is told why if it still listens. `drain`: after what is queued."""
@@ -148,6 +158,7 @@ class Link:
                 try:
                     while True:
                         messages = await self._connection.receive()
+                        messages = self._without_acks(messages)
                         bye = next((m for m in messages if isinstance(m, Bye)), None)
                         if bye is not None:
                             reason = bye.reason
@@ -183,9 +194,20 @@ class Link:
             if self._unsent:
                 self._bell.set()
 
+    def _without_acks(self, messages: list[Message]) -> list[Message]:
+        """Take note of what the peer acknowledges. Raises FrameError if it was never pushed so much."""
+        acks = [m for m in messages if isinstance(m, Ack)]
+        for ack in acks:
+            if not self.window.acked(ack.pushed):
+                raise FrameError(
+                    f"it acknowledges {ack.pushed} records: more than it was sent, or fewer than before"
+                )
+            self._ring()
+        return [m for m in messages if not isinstance(m, Ack)] if acks else messages
+
     def _ring(self) -> None:
-        if self._drained is not None:
-            self._drained.set()
+        if self._room is not None:
+            self._room.set()
 
     async def _write(self) -> None:
         """Write what is queued, in one call per wake-up, until the link is closing."""
@@ -193,7 +215,6 @@ class Link:
             self._bell = trio.Event()
             data, self._unsent = self._unsent or self.outbox.next_write(), b""
             if data:
-                self._ring()
                 await self._connection.write(data)
             elif self._bye is None:
                 self._resting = True

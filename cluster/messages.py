@@ -131,6 +131,13 @@ class Push(msgspec.Struct, frozen=True, array_like=True):
     origin: Origin = b""
 
 
+class Ack(msgspec.Struct, frozen=True, array_like=True):
+    """So many of the records you pushed (in a `Push` with an origin) since the link came up are through
+    admission here."""
+
+    pushed: Count
+
+
 class IHave(msgspec.Struct, frozen=True, array_like=True):
     """The sender holds these records.
 
@@ -246,6 +253,7 @@ Message = (
     | Ping
     | Pong
     | Push
+    | Ack
     | IHave
     | Want
     | Reconcile

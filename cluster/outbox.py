@@ -7,7 +7,7 @@ who turns a payload into its digest: loss becomes delay.
 """
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from cluster.codec import BATCH_BYTES, RECORD_OVERHEAD_BYTES, encode, encode_push, wire_record
 from cluster.desk import Desk
@@ -19,11 +19,6 @@ CONTROL_BYTES_MAX = 2 * 1024 * 1024
 
 EAGER_BYTES_MAX = 4 * 1024 * 1024
 """Per peer: about 20,000 records of 200 bytes, half a second of the fastest node."""
-
-EAGER_BEHIND_BYTES = 256 * 1024
-"""With more than that queued a peer is behind: about 1,000 records of 200 bytes, enough that its writer never
-runs dry, a tenth of a second of a fast node. Our choice: little, because a node that is behind also hears of
-all that it lacks, which costs it half as much again; the rest is for those that take less than most."""
 
 BULK_MAX = 65_536
 """Digests a peer may have asked for and not yet got; it asks for the rest again when it has waited."""
@@ -50,11 +45,6 @@ class Outbox:
     def queued_bytes(self) -> int:
         """Bytes of the control and eager lanes."""
         return self._control_bytes + self._eager_bytes
-
-    @property
-    def behind(self) -> bool:
-        """Whether the peer takes records more slowly than they come."""
-        return self._eager_bytes > EAGER_BEHIND_BYTES
 
     def send(self, message: Message) -> bool:
         """Queue a message. Returns False when the lane is full and nothing was queued."""
@@ -123,12 +113,3 @@ class Outbox:
             last = records[-1].key if records else after
             return [encode(Page([wire_record(r) for r in records], last, more))]
         return []
-
-
-def crowded(outboxes: Collection[Outbox]) -> bool:
-    """Whether more than half of the peers are behind, so that a batch being posted should wait.
-
-    It is the many that count: one peer that is deaf or slow among several costs nobody else any time, and
-    what has no room in its outbox becomes an announcement.
-    """
-    return 2 * sum(outbox.behind for outbox in outboxes) > len(outboxes)

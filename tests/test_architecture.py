@@ -31,7 +31,8 @@ ROOF = ("node/__main__.py", "node/cli.py", "node/serve.py", "node/demo.py")
 
 DRIVERS = {
     "cluster": {
-        *("transport", "handshake", "link", "discovery", "connector", "service", "doorbell", "backpressure"),
+        *("transport", "handshake", "link", "intake", "discovery", "connector", "service"),
+        *("doorbell", "backpressure"),
     },
     "storage": {
         *("data_dir", "peer_file", "salvage"),  # files

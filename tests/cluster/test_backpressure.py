@@ -1,4 +1,4 @@
-"""A batch waits while most peers are behind, never long, and never for a few."""
+"""A batch waits while peers are behind, never long, and never for one among four."""
 
 import signal
 import time
@@ -8,7 +8,8 @@ import trio
 
 from api.records import BATCH_SLICE, NDJSON, answer_post
 from cluster.backpressure import WAIT_S_MAX
-from cluster.messages import Ping, Pong, Push
+from cluster.messages import Ack, Ping, Pong, Push
+from cluster.window import ReceiveWindow
 from node import Node
 from tests.cluster.peer import ScriptedPeer, config, running, until
 from tests.processes import cluster
@@ -37,10 +38,13 @@ async def linked(node: Node, number: int) -> ScriptedPeer:
 
 
 async def read(peer: ScriptedPeer, ids: set[str]) -> None:
-    """Read all that comes, as a living peer does, and note what was pushed."""
+    """Read all that comes, as a living peer does, note what was pushed and acknowledge it."""
+    window = ReceiveWindow()
     while (message := await peer.hear()) is not None:
         if isinstance(message, Push):
             ids.update(r.id for r in message.records)
+            if pushed := window.take(message.records):
+                await peer.say(Ack(pushed))
         if isinstance(message, Ping):
             await peer.say(Pong(message.seq, message.wall_ms, 0, 0, message.fingerprint))
 
@@ -55,6 +59,25 @@ async def test_a_batch_is_posted_no_faster_than_the_peers_take_it() -> None:
 
         assert node.cluster.engine.statistics().degraded_total == 0
         nursery.cancel_scope.cancel()
+
+
+async def test_a_batch_waits_for_what_the_kernel_has_taken_and_nobody_has_admitted() -> None:
+    """The peer's socket swallows all of it at once; a slice waits all the same, until it gives up."""
+    async with running(config()) as node:
+        await linked(node, 1)
+        begin_s = trio.current_time()
+        await answer_post(node, body("a", 1, 30 * BATCH_SLICE), NDJSON)
+
+        assert trio.current_time() - begin_s >= WAIT_S_MAX
+        assert node.cluster.statistics().outbox_bytes == 0, "the kernel has taken it"
+
+
+async def test_an_acknowledgement_of_what_was_never_pushed_costs_the_link() -> None:
+    """It is banned like any peer that says what no node says."""
+    async with running(config()) as node:
+        peer = await linked(node, 1)
+        await peer.say(Ack(1))
+        await until(lambda: not node.cluster.links, "the link is gone")
 
 
 async def test_one_deaf_peer_of_four_does_not_slow_a_batch() -> None:

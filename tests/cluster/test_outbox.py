@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import pytest
-
 from cluster import Admitted, Items, WireRecord
 from cluster.codec import FrameReader, encode_push
 from cluster.messages import IHave, Message, Page, Ping, Push
 from cluster.negentropy import SortedItems
-from cluster.outbox import BULK_MAX, CONTROL_BYTES_MAX, EAGER_BEHIND_BYTES, EAGER_BYTES_MAX, Outbox, crowded
+from cluster.outbox import BULK_MAX, CONTROL_BYTES_MAX, EAGER_BYTES_MAX, Outbox
 from validator import Record, sign
 
 
@@ -108,35 +106,6 @@ def test_the_eager_lane_refuses_at_its_bound_and_takes_again_when_drained() -> N
     outbox.next_write()
 
     assert outbox.push(frame)
-
-
-def test_a_peer_is_behind_above_its_bound_and_not_when_it_has_been_written_to() -> None:
-    """At the bound it is not yet; messages do not count."""
-    outbox = Outbox(Shelf([]))
-    outbox.push(bytes(EAGER_BEHIND_BYTES))
-    outbox.send(PING)
-    at_the_bound = outbox.behind
-    outbox.push(b"x")
-    above = outbox.behind
-    outbox.next_write()
-    outbox.next_write()
-
-    assert (at_the_bound, above, outbox.behind) == (False, True, False)
-
-
-@pytest.mark.parametrize(
-    ("behind", "peers", "wait"),
-    [(0, 0, False), (0, 1, False), (1, 1, True), (1, 2, False), (2, 3, True), (4, 9, False), (5, 9, True)],
-)
-def test_a_batch_waits_when_more_than_half_of_the_peers_are_behind(
-    behind: int, peers: int, *, wait: bool
-) -> None:
-    """One deaf peer among several slows nobody; alone there is nobody to wait for."""
-    outboxes = [Outbox(Shelf([])) for _ in range(peers)]
-    for outbox in outboxes[:behind]:
-        outbox.push(bytes(EAGER_BEHIND_BYTES + 1))
-
-    assert crowded(outboxes) is wait
 
 
 def test_the_control_lane_refuses_at_its_bound() -> None:

@@ -12,6 +12,7 @@ from cluster.codec import FRAME_BYTES_MAX, encode, wire_record
 from cluster.connector import HANDSHAKES_PER_ADDRESS_MAX
 from cluster.doorbell import BURST_EVENTS
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
+from cluster.intake import ADMIT_RECORDS
 from cluster.messages import (
     Bye,
     Fetch,
@@ -27,7 +28,6 @@ from cluster.messages import (
     Want,
     WireRecord,
 )
-from cluster.service import ADMIT_RECORDS
 from node import Node
 from tests.cluster.peer import ScriptedPeer, config, hello, running, until
 from validator import Record, sign

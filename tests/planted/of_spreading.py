@@ -44,7 +44,7 @@ def wait_in_the_fan_out(patch: pytest.MonkeyPatch) -> None:
             frame = encode_push(batch, effect.origin)
             for peer in effect.peers:
                 link = self.links.get(peer)
-                if link is not None and not link.push(frame):
+                if link is not None and not link.push(frame, len(batch)):
                     break
 
     patch.setattr(ClusterService, "_push", push)
