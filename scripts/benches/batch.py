@@ -8,9 +8,8 @@ import json
 import time
 
 from scripts.benches.machine import cpu_s
-from scripts.benches.nodes import Client, raw_of
+from scripts.benches.nodes import Client, bench_cluster, raw_of
 from scripts.benches.report import Figures, Step
-from tests.processes import cluster
 from validator import sign
 
 WARM_UP_RECORDS = 5_000
@@ -30,7 +29,7 @@ def measure_batch(size: int, records: int, step: Step) -> Figures:
     step("starting", 0.0)
     warm_up, batches = -(-WARM_UP_RECORDS // size), -(-records // size)
     bodies = [_body(number, size) for number in range(warm_up + batches)]
-    with cluster() as made:
+    with bench_cluster() as made:
         node = made.start(1)[0]
         client = Client(node.port)
         for body in bodies[:warm_up]:
