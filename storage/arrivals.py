@@ -11,7 +11,7 @@ collector does not track) costs the collector nothing.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from validator import Record
 
@@ -32,12 +32,15 @@ class ArrivalLog:
         self._segments: list[dict[int, Record]] = []
         self._firsts: list[int] = []  # no number in segment i is smaller than _firsts[i]
 
-    def append(self, seq: int, record: Record) -> None:
-        """Add `record` under `seq` (int), which must be greater than every number before it."""
-        if not self._segments or len(self._segments[-1]) >= self._segment_records_max:
-            self._segments.append({})
-            self._firsts.append(seq)
-        self._segments[-1][seq] = record
+    def extend(self, records: Mapping[int, Record]) -> None:
+        """Add records by number: ascending, and greater than every number before."""
+        segment = self._segments[-1] if self._segments else None
+        for seq, record in records.items():
+            if segment is None or len(segment) >= self._segment_records_max:
+                segment = {}
+                self._segments.append(segment)
+                self._firsts.append(seq)
+            segment[seq] = record
 
     def __getitem__(self, seq: int) -> Record:
         return self._segments[bisect_right(self._firsts, seq) - 1][seq]

@@ -7,6 +7,7 @@ by the time *given*. A clock set back therefore cannot bring back what was remov
 hides records only for as long as it is wrong, unless they were removed meanwhile.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -132,6 +133,19 @@ class Store(Protocol):
                 removed to look for room (`expire` will not return them); nothing else has changed.
             ValueError: the record is already over (the caller's fault, the validator ignores such
                 records; nothing has changed).
+        """
+        ...
+
+    def add_many(
+        self, records: Sequence[Record], wall_ms: int, first_stays: bool = False
+    ) -> list[Stored | Held | StoreFull]:
+        """Offer records one after the other, as by `add`; together they cost less.
+
+        Returns:
+            what became of each, in the same order: what `add` returns or raises for want of room.
+
+        Raises:
+            ValueError: one of them is already over (the caller's fault; nothing has changed).
         """
         ...
 

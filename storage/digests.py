@@ -46,15 +46,16 @@ class DigestTable:
             link = link.following
         return None
 
-    def add(self, record: Record) -> None:
-        """Add a record whose digest is not there."""
-        chains = self._chains
-        i = hash(record.key[8:]) & (2 * self._base - 1)  # `_place`, without the call
-        if i >= len(chains):
-            i -= self._base
-        chains[i] = _Link(record, chains[i])
-        self._room -= 1
-        if self._room < 0:
+    def add(self, *records: Record) -> None:
+        """Add records whose digests are not there."""
+        chains, base = self._chains, self._base
+        for record in records:
+            i = hash(record.key[8:]) & (2 * base - 1)  # `_place`, without the call
+            if i >= len(chains):
+                i -= base
+            chains[i] = _Link(record, chains[i])
+        self._room -= len(records)
+        while self._room < 0:
             self._split()
 
     def remove(self, record: Record) -> None:

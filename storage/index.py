@@ -13,7 +13,8 @@ of bytes for good, but would visit every key in every list on each full pass (25
 It holds keys, not records, and knows no clock: what an old key means is the store's business.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
 from itertools import accumulate, islice
 
 from storage.sums import SUM_MASK, digest_int, sum_digests
@@ -63,29 +64,20 @@ class Index:
 
     def add(self, key: bytes) -> bool:
         """Insert `key` (bytes, 40); return False if it was there already."""
-        if not self._chunks:
-            self._insert_chunk(0, [key], digest_int(key))
-            self._changed(0, 1)
-            return True
-        lows = self._lows
-        # Most are new, and need no search for their chunk (0.2 of 0.7 µs, measured).
-        i = len(lows) - 1 if key >= lows[-1] else max(bisect_right(lows, key) - 1, 0)
-        chunk = self._chunks[i]
-        at = bisect_left(chunk, key)
-        if at < len(chunk) and chunk[at] == key:
+        if key in self:
             return False
-        chunk = self._open(i)
-        chunk.insert(at, key)
-        if at == 0:
-            self._lows[i] = key
-        if i == len(lows) - 1:
-            self._newest_due = True  # once for all in place of one by one: 0.1 for 0.4 µs (measured)
-        else:
-            self._sums[i] += digest_int(key)
-        self._changed(i, 1)
-        if len(chunk) > self._chunk_keys_max:
-            self._split(i, chunk, at)
+        self.extend((key,))
         return True
+
+    def extend(self, keys: Sequence[bytes]) -> None:
+        """Insert keys (bytes, 40), none of which may be there. Together: 0.1 for 0.4 µs each (measured)."""
+        if (new := sorted(keys)) and not self._chunks:
+            self._insert_chunk(0, [], new[0], 0)
+        while new:  # from the newest chunk down: a split moves none that is still to come
+            i = max(bisect_right(self._lows, new[-1]) - 1, 0)
+            begin = bisect_left(new, self._lows[i]) if i else 0
+            self._extend_chunk(i, new[begin:])
+            del new[begin:]
 
     def discard(self, key: bytes) -> bool:
         """Remove `key` (bytes, 40); return False if it was not there."""
@@ -186,7 +178,7 @@ class Index:
         chunk = self._chunks[i]
         if isinstance(chunk, tuple):
             self._count_open()
-            chunk = self._chunks[i] = list(chunk)
+            self._chunks[i] = chunk = list(chunk)
         return chunk
 
     def _count_open(self) -> None:
@@ -196,17 +188,36 @@ class Index:
             self._open_count = 0
         self._open_count += 1
 
-    def _split(self, i: int, chunk: list[bytes], at: int) -> None:
-        """Cut chunk `i`, grown too long by an insert at `at`."""
-        # Time only grows, so at the newest end the full chunk stays full and a new one begins.
-        appended = i == len(self._chunks) - 1 and at == len(chunk) - 1
-        cut = at if appended else len(chunk) // 2
-        self._sum_newest()
-        upper = chunk[cut:]
-        del chunk[cut:]
-        upper_sum = sum_digests(upper)
-        self._sums[i] -= upper_sum
-        self._insert_chunk(i + 1, upper, upper_sum)
+    def _extend_chunk(self, i: int, keys: list[bytes]) -> None:
+        """Insert sorted keys that belong into chunk `i`."""
+        chunk = self._open(i)
+        if not chunk or chunk[-1] < keys[0]:
+            chunk += keys
+        else:
+            for key in keys:
+                insort(chunk, key)
+        self._lows[i] = chunk[0]
+        cut = self._chunk_keys_max // 2
+        if i == len(self._chunks) - 1:
+            self._newest_due = True  # once for all in place of one by one: 0.1 for 0.4 µs (measured)
+            cut = self._chunk_keys_max  # time only grows: the full chunk stays full and a new one begins
+        else:
+            self._sums[i] += sum_digests(keys)
+        self._changed(i, len(keys))
+        while len(self._chunks[i]) > self._chunk_keys_max:
+            self._split(i, cut)
+            i += 1
+
+    def _split(self, i: int, cut: int) -> None:
+        """Begin a new chunk behind chunk `i` with its keys from place `cut` on."""
+        chunk = self._open(i)
+        upper, chunk[cut:] = chunk[cut:], ()
+        if self._newest_due and i == len(self._chunks) - 1:
+            self._sums[i], upper_sum = sum_digests(chunk), 0  # the new newest chunk's is due now
+        else:
+            upper_sum = sum_digests(upper)
+            self._sums[i] -= upper_sum
+        self._insert_chunk(i + 1, upper, upper[0], upper_sum)
 
     def _merge_around(self, i: int) -> None:
         """Merge chunk `i` with a neighbour if both fill half a chunk: neighbours always fill more."""
@@ -217,14 +228,14 @@ class Index:
                 self._sum_newest()
                 self._open(left).extend(self._chunks[left + 1])
                 self._sums[left] += self._sums[left + 1]
-                self._drop_chunk(left + 1)
                 self._settled = min(self._settled, left)
+                self._drop_chunk(left + 1)
                 return
 
-    def _insert_chunk(self, i: int, keys: list[bytes], total: int) -> None:
+    def _insert_chunk(self, i: int, keys: list[bytes], low: bytes, total: int) -> None:
         self._count_open()
         self._chunks.insert(i, keys)
-        self._lows.insert(i, keys[0])
+        self._lows.insert(i, low)
         self._sums.insert(i, total)
 
     def _drop_chunk(self, i: int) -> None:
@@ -236,8 +247,7 @@ class Index:
         if i == len(self._chunks) and len(self._ranks) == i + 1:
             return
         self._sum_newest()
-        lengths = map(len, islice(self._chunks, i, None))
-        self._ranks[i:] = accumulate(lengths, initial=self._ranks[i])
+        self._ranks[i:] = accumulate(map(len, islice(self._chunks, i, None)), initial=self._ranks[i])
         self._totals[i:] = accumulate(islice(self._sums, i, None), initial=self._totals[i])
         self._settled = len(self._chunks)
 

@@ -12,6 +12,8 @@ fetched from the peers later. When the disk has room again the line is written a
 restart.
 """
 
+from collections.abc import Mapping
+
 from storage.base import StoreFull, StoreLimits
 from storage.data_dir import DataDir
 from storage.journal_writer import JournalWriter
@@ -74,7 +76,7 @@ class JournalStore(MemoryStore):
             self._writer.drop(record, last)
         for seq, record in enumerate(restored.adds, first_new):
             if self.has(record.digest):  # not replaced by one further on
-                self._writer.add(seq, record)
+                self._writer.add({seq: record})
 
     @property
     def trouble(self) -> str:
@@ -100,17 +102,23 @@ class JournalStore(MemoryStore):
 
     # --- told by MemoryStore of every change ------------------------------------------------------------
 
-    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> int:
+    def _room(self) -> tuple[int, int]:
+        records_left, bytes_left = super()._room()
+        if self._writer is None:
+            return records_left, bytes_left
+        line_records, line_chars = self._writer.line.room  # a text is never shorter in bytes
+        return min(records_left, line_records), min(bytes_left, line_chars)
+
+    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> None:
         writer = self._writer
         if writer is not None and not writer.line.has_room(record):
             raise JournalBehind(len(writer.line), writer.line.records_max, writer.trouble)
-        return super()._make_room(record, loser, wall_ms)
+        super()._make_room(record, loser, wall_ms)
 
-    def _insert(self, record: Record, ids: dict[str, int], size_bytes: int) -> int:
-        seq = super()._insert(record, ids, size_bytes)
-        if self._writer is not None:
-            self._writer.add(seq, record)
-        return seq
+    def _insert(self, run: Mapping[int, Record], run_bytes: int) -> None:
+        super()._insert(run, run_bytes)
+        if self._writer is not None and run:
+            self._writer.add(run)
 
     def _remove(self, record: Record, winner: Record | None = None) -> None:
         super()._remove(record, winner)

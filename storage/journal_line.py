@@ -88,6 +88,11 @@ class Line:
         """Whether as many records wait as go into a transaction."""
         return len(self._adds) >= BATCH_RECORDS_MAX
 
+    @property
+    def room(self) -> tuple[int, int]:
+        """How many records, and how many characters of raw, may be added whatever they are."""
+        return self.records_max - len(self), self.chars_max - self._chars
+
     def has_room(self, record: Record) -> bool:
         """Tell whether `record` may be added; when nothing waits, any may."""
         waiting = len(self)

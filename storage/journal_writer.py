@@ -16,7 +16,7 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from storage.journal_file import JournalFile, NoRoom, is_full
 from storage.journal_line import BATCH_CHARS_MAX, BATCH_RECORDS_MAX, Batch, Line
@@ -79,12 +79,13 @@ class JournalWriter:
 
     # --- for the store ----------------------------------------------------------------------------------
 
-    def add(self, seq: int, record: Record) -> None:
-        """Have `record` written, which is number `seq` (int, greater than all before)."""
+    def add(self, records: Mapping[int, Record]) -> None:
+        """Have records written, by number: ascending, and greater than all before."""
         with self._lock:
-            self.line.add(seq, record)
-            if record.key < self._bound:  # a clock set back: not to be taken for a row of the earlier run
-                self._bound = record.key
+            for seq, record in records.items():
+                self.line.add(seq, record)
+                if record.key < self._bound:  # a clock set back: not to be taken for a row of the earlier run
+                    self._bound = record.key
             self._wake()
 
     def drop(self, record: Record, winner: Record | None = None) -> None:

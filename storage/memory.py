@@ -7,6 +7,7 @@ shards, because one dict of a million entries stops everything for 0.1 to 0.2 s 
 """
 
 from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 
 from storage.arrivals import ArrivalLog
 from storage.base import Held, Stored, StoreFull, StoreLimits, StoreStatistics
@@ -51,22 +52,45 @@ class MemoryStore:
 
     def add(self, record: Record, wall_ms: int, first_stays: bool = False) -> Stored | Held:
         """Offer a record; see `Store.add`."""
-        if self._is_over(record, wall_ms):
-            raise ValueError(
-                f"the record's life ended at {record.time_stamp + self._ttl_ms}, it is {wall_ms}"
-            )
-        ids = self._ids(record.id)
-        seq = ids.get(record.id)
-        loser = None if seq is None else self._log[seq]
-        if loser is not None and self._is_over(loser, wall_ms):
-            self._remove(loser)
-            loser = None
-        if loser is not None and (first_stays or loser.key <= record.key):
-            return Held(loser)
-        size_bytes = self._make_room(record, loser, wall_ms)
-        if loser is not None:
-            self._remove(loser, record)
-        return Stored(self._insert(record, ids, size_bytes), loser)
+        answer = self.add_many((record,), wall_ms, first_stays)[0]
+        if isinstance(answer, StoreFull):
+            raise answer
+        return answer
+
+    def add_many(
+        self, records: Sequence[Record], wall_ms: int, first_stays: bool = False
+    ) -> list[Stored | Held | StoreFull]:
+        """Offer records; see `Store.add_many`.
+
+        Records of new ids for which there is room gather in a run, which goes into every table at once:
+        1.9 in place of 3.1 µs a record of a run of 100 (measured). Any other record is looked at by itself.
+        """
+        self._check_alive(records, wall_ms)
+        answers: list[Stored | Held | StoreFull] = []
+        run: dict[int, Record] = {}  # by number: the object that the log gets too, an int has 32 bytes
+        run_bytes = 0
+        records_left, bytes_left = self._room()
+        for record in records:
+            ids, size_bytes, loser = self._ids(record.id), record.size_bytes, None
+            if record.id in ids or len(run) >= records_left or run_bytes + size_bytes > bytes_left:
+                self._insert(run, run_bytes)  # this record may have to do with one of them
+                run, run_bytes = {}, 0
+                found: Held | StoreFull | Record | None
+                try:
+                    found = self._clear_the_way(record, wall_ms, first_stays)
+                except StoreFull as full:
+                    found = full.with_traceback(None)  # which would hold `answers`, in a circle
+                records_left, bytes_left = self._room()
+                if isinstance(found, Held | StoreFull):
+                    answers.append(found)
+                    continue
+                loser = found
+            seq = self._seq + len(run) + 1
+            ids[record.id], run[seq] = seq, record
+            run_bytes += size_bytes
+            answers.append(Stored(seq, loser))
+        self._insert(run, run_bytes)
+        return answers
 
     def get(self, id: str, wall_ms: int) -> Record | None:
         """Return the living record of this id, or None."""
@@ -141,8 +165,36 @@ class MemoryStore:
         seq = self._ids(id).get(id)
         return None if seq is None else self._log[seq]
 
-    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> int:
-        """Drop what is over, oldest first and only as far as needed, until `record` fits; return its size."""
+    def _check_alive(self, records: Iterable[Record], wall_ms: int) -> None:
+        """Raise ValueError if one of `records` is over."""
+        oldest = min([record.key for record in records], default=None)
+        if oldest is not None and oldest < self._living_from(wall_ms):
+            end_ms = int.from_bytes(oldest[:TIME_BYTES], "big") + self._ttl_ms
+            raise ValueError(f"the record's life ended at {end_ms}, it is {wall_ms}")
+
+    def _clear_the_way(self, record: Record, wall_ms: int, first_stays: bool) -> Held | Record | None:
+        """Make room for a record under its id and within the limits.
+
+        Returns:
+            the holder that stays; or the living record that had to go, None if there was none.
+        """
+        loser = self._holder(record.id)
+        if loser is not None and self._is_over(loser, wall_ms):
+            self._remove(loser)
+            loser = None
+        if loser is not None and (first_stays or loser.key <= record.key):
+            return Held(loser)
+        self._make_room(record, loser, wall_ms)
+        if loser is not None:
+            self._remove(loser, record)
+        return loser
+
+    def _room(self) -> tuple[int, int]:
+        """Return how many records, and how many bytes of them, fit without a further look."""
+        return self._limits.records_max - len(self._index), self._limits.bytes_max - self._bytes
+
+    def _make_room(self, record: Record, loser: Record | None, wall_ms: int) -> None:
+        """Drop what is over, oldest first and only as far as needed, until `record` fits."""
         size_bytes = record.size_bytes
         if size_bytes > self._limits.bytes_max:
             raise StoreFull("bytes", self._limits.bytes_max)
@@ -155,19 +207,19 @@ class MemoryStore:
             elif self._bytes + new_bytes > self._limits.bytes_max:
                 full = StoreFull("bytes", self._limits.bytes_max)
             else:
-                return size_bytes
+                return
             if not self.expire(wall_ms, 1):
                 raise full
 
-    def _insert(self, record: Record, ids: dict[str, int], size_bytes: int) -> int:
-        """Put `record` everywhere; `ids` is the dict for its id. Returns its number."""
-        self._seq = seq = self._seq + 1
-        self._by_digest.add(record)
-        ids[record.id] = seq
-        self._index.add(record.key)
-        self._log.append(seq, record)
-        self._bytes += size_bytes
-        return seq
+    def _insert(self, run: Mapping[int, Record], run_bytes: int) -> None:
+        """Put records, by the next numbers, everywhere but under their ids, where they are."""
+        if not run:
+            return
+        self._by_digest.add(*run.values())
+        self._index.extend([record.key for record in run.values()])
+        self._log.extend(run)
+        self._bytes += run_bytes
+        self._seq += len(run)
 
     def _remove(self, record: Record, winner: Record | None = None) -> None:
         """Forget a record whose life is over, or which `winner` is about to replace."""

@@ -100,26 +100,27 @@ class _Replay:
     unreadable: set[bytes] = field(default_factory=set[bytes])
     drops: list[Record] = field(default_factory=list[Record])
 
-    def offer(self, record: Record) -> bool:
-        """Return whether the record is now held and was not before."""
-        try:
-            answer = self.store.add(record, self.wall_ms)
-        except StoreFull:
-            self.left_out += 1
-            return False
-        if isinstance(answer, Stored):
-            loser = answer.loser
-        else:
-            loser = None if answer.holder.key == record.key else record
-        if loser is not None:
-            self.superseded += 1
-            self.drops.append(loser)
-        return isinstance(answer, Stored)
+    def offer(self, records: list[Record]) -> list[Record]:
+        """Return those records that are now held and were not before."""
+        new: list[Record] = []
+        for record, answer in zip(records, self.store.add_many(records, self.wall_ms), strict=True):
+            if isinstance(answer, StoreFull):
+                self.left_out += 1
+                continue
+            if isinstance(answer, Stored):
+                new.append(record)
+                loser = answer.loser
+            else:
+                loser = None if answer.holder.key == record.key else record
+            if loser is not None:
+                self.superseded += 1
+                self.drops.append(loser)
+        return new
 
     def read(self, file: JournalFile, bound: bytes) -> None:
         """Offer all rows from `bound` on. Raises JournalDamaged at the first that is not as written."""
         self.expired, self.total = file.count(bound)
-        last = b""
+        last, some = b"", list[Record]()
         for n, row in enumerate(file.rows(bound)):
             record = parse_row(*row)
             if record is None:
@@ -127,9 +128,12 @@ class _Replay:
             if record.key <= last:  # a page that stands in the place of another; SQLite's check passes it
                 raise JournalDamaged(f"row {n + 1} is out of order")
             last = record.key
-            self.offer(record)
+            some.append(record)
             if n % PROGRESS_ROWS == 0:
+                self.offer(some)
+                some.clear()
                 self.progress(n, self.total)
+        self.offer(some)
         self.progress(self.total, self.total)
 
     def salvage(self, found: Found) -> None:
@@ -139,7 +143,7 @@ class _Replay:
             if record is None:
                 self.unreadable.add(key)
             else:
-                self.offer(record)
+                self.offer([record])
             self.done += 1
             if self.done % PROGRESS_ROWS == 0:
                 self.progress(self.done, 0)
@@ -167,7 +171,7 @@ def restore(
             behind = _behind(directory, log)  # before SQLite has the file: see there
             with _no_collection():
                 file = _read(directory, replay, log)
-            new = [r for r in behind if replay.lives(r.time_stamp) and replay.offer(r)]
+            new = replay.offer([r for r in behind if replay.lives(r.time_stamp)])
             damage = "a repair was cut off and has been finished now" if aside else ""
         except JournalDamaged as exc:
             new, damage = [], str(exc)

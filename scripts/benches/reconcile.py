@@ -59,11 +59,11 @@ class _Side:
         self._pair, self._records = pair, records
         self.index = Index()
         self.missing: dict[bytes, int] = {}
-        for i, key in enumerate(_keys(records)):
-            if i in missing:
-                self.missing[key[8:]] = i
-            else:
-                self.index.add(key)
+        for i in missing:
+            self.missing[_keys(records)[i][8:]] = i
+        for start in range(0, records, 1_000):
+            some = enumerate(_keys(records)[start : start + 1_000], start)
+            self.index.extend([key for i, key in some if i not in missing])
         self.engine = Engine(self.node_id, EngineConfig(TTL_MS), self, Random(number))
 
     def __len__(self) -> int:

@@ -2,10 +2,11 @@
 
 from contextlib import closing
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import Held, Store, Stored
+from storage import Held, Store, Stored, StoreFull, StoreLimits
 from tests.contracts.stores import (
     LIMITS,
     MINUTE_MS,
@@ -43,6 +44,42 @@ def test_any_order_and_repetition_of_records_ends_in_the_same_state(
             assert snapshot(store, T0) == sorted(smallest.values(), key=lambda r: r.key)
             assert {r.id: store.get(r.id, T0) for r in records} == smallest
             assert store.statistics().bytes == sum(r.size_bytes for r in smallest.values())
+
+
+@every_store
+@settings(deadline=None)
+@given(slices=st.lists(conflicting, max_size=3), first_stays=st.booleans(), data=st.data())
+def test_records_offered_together_fare_as_one_by_one(
+    make: MakeStore, slices: list[list[Record]], first_stays: bool, data: st.DataObject
+) -> None:
+    """The same answers, refusals for want of room included, the same numbers and the same state."""
+    limits = StoreLimits(data.draw(st.integers(1, 4)), data.draw(st.integers(70, 200)))
+    with closing(make(TTL_MS, limits)) as together, closing(make(TTL_MS, limits)) as alone:
+        for number, some in enumerate(slices):
+            later_ms = number * TTL_MS
+            wall_ms = T0 + 2 + later_ms  # most of the slice before is over
+            records = [make_record(r.id, r.time_stamp + later_ms, r.raw) for r in some]
+            answers = together.add_many(records, wall_ms, first_stays)
+            for record, answer in zip(records, answers, strict=True):
+                if isinstance(answer, StoreFull):
+                    with pytest.raises(StoreFull) as refused:
+                        alone.add(record, wall_ms, first_stays)
+                    assert refused.value.args == answer.args
+                else:
+                    assert alone.add(record, wall_ms, first_stays) == answer
+            assert together.arrivals(0, wall_ms, 99) == alone.arrivals(0, wall_ms, 99)
+            assert together.statistics() == alone.statistics()
+            assert snapshot(together, wall_ms) == snapshot(alone, wall_ms)
+
+
+@every_store
+def test_one_record_that_is_over_has_nothing_stored_of_those_offered_with_it(make: MakeStore) -> None:
+    """It is the caller's fault, and whoever catches it knows what is held: what was before."""
+    with closing(make(TTL_MS, LIMITS)) as store:
+        with pytest.raises(ValueError, match="life ended"):
+            store.add_many([make_record("new"), make_record("over", T0 - TTL_MS)], T0)
+        assert store.add_many([make_record("edge", T0 - TTL_MS + 1)], T0) == [Stored(1)]
+        assert store.add_many([], T0) == []
 
 
 class Model:

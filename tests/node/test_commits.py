@@ -99,7 +99,7 @@ async def test_a_disk_that_hangs_keeps_nobody_for_longer_than_the_limit(
     file = HangingFile(tmp_path / "journal.sqlite")
     writer = JournalWriter(file)
     commits = Commits(writer)
-    writer.add(1, make_record(1))
+    writer.add({1: make_record(1)})
     start_s = trio.current_time()
     assert await commits.saved(1) == f"the disk has not answered for {COMMIT_WAIT_S_MAX:.0f} s"
     assert trio.current_time() - start_s == pytest.approx(COMMIT_WAIT_S_MAX)
@@ -118,7 +118,7 @@ async def test_a_disk_that_hangs_is_trouble_until_it_answers(tmp_path: Path) -> 
         commits = Commits(writer)
         assert writer.answer_s_max == COMMIT_WAIT_S_MAX
         assert writer.trouble == ""
-        writer.add(1, make_record(1))
+        writer.add({1: make_record(1)})
         writer.answer_s_max = 0.0  # the limit has passed
         while not writer.trouble:
             await trio.testing.wait_all_tasks_blocked(0.01)

@@ -4,6 +4,7 @@
 # A bug is planted where it would be made: inside.
 
 import hashlib
+from collections.abc import Sequence
 from functools import reduce
 
 import pytest
@@ -34,18 +35,19 @@ def xor_fingerprint(patch: pytest.MonkeyPatch) -> None:
 
 def fingerprint_of_arrival(patch: pytest.MonkeyPatch) -> None:
     """Hash the ids in the order in which they came."""
-    add = Index.add
+    extend = Index.extend
     came: dict[bytes, int] = {}
 
-    def note_and_add(self: Index, key: bytes) -> bool:
-        came.setdefault(key, len(came))
-        return add(self, key)
+    def note_and_extend(self: Index, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            came.setdefault(key, len(came))
+        extend(self, keys)
 
     def sum_ids(self: IndexWindow, begin: int, end: int) -> int:
         keys = sorted(self.keys(begin, end), key=lambda key: came[key])
         return int.from_bytes(hashlib.sha256(b"".join(keys)).digest(), "little")
 
-    patch.setattr(Index, "add", note_and_add)
+    patch.setattr(Index, "extend", note_and_extend)
     patch.setattr(IndexWindow, "sum_ids", sum_ids)
 
 

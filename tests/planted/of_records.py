@@ -22,23 +22,24 @@ from validator import Record
 def arrival_time_expiry(patch: pytest.MonkeyPatch) -> None:
     """Note when each record came and count its life from then."""
     arrived: WeakKeyDictionary[MemoryStore, dict[bytes, int]] = WeakKeyDictionary()
-    add = MemoryStore.add
+    add_many = MemoryStore.add_many
 
     def is_over(self: MemoryStore, record: Record, wall_ms: int) -> bool:
         return arrived.get(self, {}).get(record.digest, wall_ms) + self._ttl_ms <= wall_ms
 
     def note_and_add(
-        self: MemoryStore, record: Record, wall_ms: int, first_stays: bool = False
-    ) -> Stored | Held:
-        arrived.setdefault(self, {}).setdefault(record.digest, wall_ms)
-        return add(self, record, wall_ms, first_stays)
+        self: MemoryStore, records: Sequence[Record], wall_ms: int, first_stays: bool = False
+    ) -> list[Stored | Held | StoreFull]:
+        for record in records:
+            arrived.setdefault(self, {}).setdefault(record.digest, wall_ms)
+        return add_many(self, records, wall_ms, first_stays)
 
     def page(self: MemoryStore, after: bytes, wall_ms: int, count_max: int) -> list[Record]:
         records = self._records(self._index.after(after, 10**9))
         return [r for r in records if not is_over(self, r, wall_ms)][:count_max]
 
     patch.setattr(MemoryStore, "_is_over", is_over)
-    patch.setattr(MemoryStore, "add", note_and_add)
+    patch.setattr(MemoryStore, "add_many", note_and_add)
     patch.setattr(MemoryStore, "page", page)
 
 
@@ -100,10 +101,11 @@ def evict_when_full(patch: pytest.MonkeyPatch) -> None:
     """Make room of the oldest until there is enough."""
     make_room = MemoryStore._make_room
 
-    def evict(self: MemoryStore, record: Record, loser: Record | None, wall_ms: int) -> int:
+    def evict(self: MemoryStore, record: Record, loser: Record | None, wall_ms: int) -> None:
         while True:
             try:
-                return make_room(self, record, loser, wall_ms)
+                make_room(self, record, loser, wall_ms)
+                return
             except StoreFull:
                 self._remove(self._records(self._index.after(b"", 1))[0])
 
@@ -112,26 +114,29 @@ def evict_when_full(patch: pytest.MonkeyPatch) -> None:
 
 def first_arrival_wins(patch: pytest.MonkeyPatch) -> None:
     """Answer `Held` whenever the id is held."""
-    add = MemoryStore.add
+    add_many = MemoryStore.add_many
 
-    def keep(self: MemoryStore, record: Record, wall_ms: int, first_stays: bool = True) -> Stored | Held:
-        return add(self, record, wall_ms, True)
+    def keep(
+        self: MemoryStore, records: Sequence[Record], wall_ms: int, first_stays: bool = True
+    ) -> list[Stored | Held | StoreFull]:
+        return add_many(self, records, wall_ms, True)
 
-    patch.setattr(MemoryStore, "add", keep)
+    patch.setattr(MemoryStore, "add_many", keep)
 
 
 def loser_comes_back(patch: pytest.MonkeyPatch) -> None:
     """Put the loser back where windows and peers find it."""
-    add, remove = MemoryStore.add, MemoryStore._remove
+    add_many, remove = MemoryStore.add_many, MemoryStore._remove
 
     def forget_the_id_only(
-        self: MemoryStore, record: Record, wall_ms: int, first_stays: bool = False
-    ) -> Stored | Held:
-        stored = add(self, record, wall_ms, first_stays)
-        if isinstance(stored, Stored) and stored.loser is not None:
-            self._index.add(stored.loser.key)
-            self._by_digest.add(stored.loser)
-        return stored
+        self: MemoryStore, records: Sequence[Record], wall_ms: int, first_stays: bool = False
+    ) -> list[Stored | Held | StoreFull]:
+        answers = add_many(self, records, wall_ms, first_stays)
+        for answer in answers:
+            if isinstance(answer, Stored) and answer.loser is not None:
+                self._index.add(answer.loser.key)
+                self._by_digest.add(answer.loser)
+        return answers
 
     def remove_what_is_left(self: MemoryStore, record: Record, winner: Record | None = None) -> None:
         holder = self._holder(record.id)
@@ -140,7 +145,7 @@ def loser_comes_back(patch: pytest.MonkeyPatch) -> None:
         else:
             self._index.discard(record.key)
 
-    patch.setattr(MemoryStore, "add", forget_the_id_only)
+    patch.setattr(MemoryStore, "add_many", forget_the_id_only)
     patch.setattr(MemoryStore, "_remove", remove_what_is_left)
 
 

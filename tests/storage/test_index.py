@@ -54,6 +54,11 @@ class IndexMachine(RuleBasedStateMachine):
         for key in some:
             self.add(key)
 
+    @rule(some=st.sets(keys, max_size=40))
+    def extend(self, some: set[bytes]) -> None:
+        self.index.extend([key for key in some if key not in self.model])
+        self.model = sorted({*self.model, *some})
+
     @rule(key=keys)
     def discard(self, key: bytes) -> None:
         assert self.index.discard(key) == (key in self.model)

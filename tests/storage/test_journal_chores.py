@@ -34,7 +34,7 @@ def test_housekeeping_that_fails_is_no_trouble_and_pauses(tmp_path: Path) -> Non
     told: list[str] = []
     writer.on_change = lambda: told.append(writer.trouble)
     for n in range(1, 50):
-        writer.add(n, make_record(1_000 + n))
+        writer.add({n: make_record(1_000 + n)})
         assert writer.wait_durable(n, PATIENCE_S)
     assert set(told) == {""}
     assert 1 <= file.tries < 10

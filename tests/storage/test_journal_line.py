@@ -137,3 +137,16 @@ def test_the_line_is_full_at_its_limit() -> None:
     assert not line.has_room(make_record(4))
     line.done()
     assert line.has_room(make_record(4))
+
+
+def test_the_room_of_a_line_is_what_surely_fits() -> None:
+    """By number and by characters, what is in flight included; nobody who asks first is refused later."""
+    line = Line(0)
+    line.records_max, line.chars_max = 2, len(RECORDS[0].raw) + len(RECORDS[1].raw)
+    assert line.room == (2, line.chars_max)
+    line.add(1, RECORDS[0])
+    assert line.room == (1, len(RECORDS[1].raw))
+    line.take()
+    line.add(2, RECORDS[1])
+    assert line.room == (0, 0)
+    assert not line.has_room(RECORDS[2])

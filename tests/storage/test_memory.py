@@ -37,7 +37,7 @@ def test_the_log_answers_like_a_dict_and_stays_half_full(
         if step is None:
             seq += 2
             model[seq] = make_record(seq)
-            log.append(seq, model[seq])
+            log.extend({seq: model[seq]})
         elif model:
             gone = list(model)[int(step * len(model))]
             del log[gone], model[gone]
@@ -53,7 +53,7 @@ def test_a_number_the_log_does_not_hold_is_a_key_error(number: int) -> None:
     """Numbers before, between, removed and after are all absent alike."""
     log = ArrivalLog(segment_records_max=2)
     for seq in (3, 5, 6, 8):
-        log.append(seq, make_record(seq))
+        log.extend({seq: make_record(seq)})
     del log[6]
     with pytest.raises(KeyError):
         log[number]
