@@ -61,7 +61,7 @@ def test_a_number_the_log_does_not_hold_is_a_key_error(number: int) -> None:
         del log[number]
 
 
-def test_a_record_costs_at_most_590_bytes_of_allocations() -> None:
+def test_a_record_costs_at_most_630_bytes_of_allocations() -> None:
     """With a 32-byte id and a 100-byte raw, record and tables together, before the allocator rounds up."""
     count = 40_000
     tracemalloc.start()
@@ -73,11 +73,11 @@ def test_a_record_costs_at_most_590_bytes_of_allocations() -> None:
     finally:
         tracemalloc.stop()
     assert store.statistics().records == count
-    assert used / count < 590
+    assert used / count < 630
 
 
 def test_a_day_of_coming_and_going_adds_little_to_what_a_record_costs() -> None:
-    """When as many go as come, tables do not double: at most 50 bytes more than in a store just filled."""
+    """When as many go as come, tables do not double: at most 70 bytes more than in a store just filled."""
     count, ttl_ms = 10_000, 10_000
     tracemalloc.start()
     try:
@@ -92,7 +92,7 @@ def test_a_day_of_coming_and_going_adds_little_to_what_a_record_costs() -> None:
     finally:
         tracemalloc.stop()
     assert store.statistics().records == count
-    assert used - filled < 50 * count
+    assert used - filled < 70 * count
 
 
 def test_the_garbage_collector_sees_no_object_for_each_record() -> None:
