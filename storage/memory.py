@@ -58,7 +58,7 @@ class MemoryStore:
         """Offer records; see `Store.add_many`.
 
         Records of new ids for which there is room gather in a run, which goes into every table at once:
-        1.5 in place of 3.1 µs a record of a run of 100 (measured, `storage/digests.py` included). Any other record is looked at by itself.
+        for each of 100, 1.5 µs in place of 2.3 one by one (measured). Any other is looked at by itself.
         """
         self._check_alive(records, wall_ms)
         answers: list[Stored | Held | StoreFull] = []
