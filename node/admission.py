@@ -1,7 +1,7 @@
 """The rule of the desk: validate, merge, insert, and say what happened. Synchronous and atomic.
 
 Every record comes through here, from a client or from a peer. There is no await in this file, so
-nothing can come between "is it new?" and "it is stored": `store.add` is the only first-time test in the
+nothing can come between "is it new?" and "it is stored": `store.add_many` is the only first-time test in the
 whole system.
 """
 

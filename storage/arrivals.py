@@ -37,7 +37,7 @@ class ArrivalLog:
         segment = self._segments[-1] if self._segments else None
         for seq, record in records.items():
             if segment is None or len(segment) >= self._segment_records_max:
-                segment = {}
+                segment = dict[int, Record]()
                 self._segments.append(segment)
                 self._firsts.append(seq)
             segment[seq] = record

@@ -17,7 +17,7 @@ from storage.index import IndexWindow
 from validator import Record
 
 RECORDS_MAX = 1_000_000
-"""Most records in a store: 620 MB of memory with records of 150 bytes of JSON (docs/performance.md,
+"""Most records in a store: 630 MB of memory with records of 150 bytes of JSON (docs/performance.md,
 measured), or 11 new records a second for 24 hours."""
 
 BYTES_MAX = 512 * 1024 * 1024
