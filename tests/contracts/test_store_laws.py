@@ -68,7 +68,9 @@ def test_records_offered_together_fare_as_one_by_one(
                 else:
                     assert alone.add(record, wall_ms, first_stays) == answer
             assert together.arrivals(0, wall_ms, 99) == alone.arrivals(0, wall_ms, 99)
-            assert together.statistics() == alone.statistics()
+            assert (held := together.statistics()) == alone.statistics()
+            assert held.records <= limits.records_max
+            assert held.bytes <= limits.bytes_max
             assert snapshot(together, wall_ms) == snapshot(alone, wall_ms)
 
 
