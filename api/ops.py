@@ -35,7 +35,7 @@ def make_blueprint(node: Node, limits: HttpLimits, statistics: ServerStatistics)
     @routes.get("/v1/peers")
     async def show_peers() -> Response:
         """Show linked peers, and those that should be linked and are not, with the reason."""
-        return _json({"peers": [msgspec.to_builtins(p) for p in node.peers()]})
+        return _json({"links": str(node.links), "peers": [msgspec.to_builtins(p) for p in node.peers()]})
 
     return routes
 
@@ -49,7 +49,8 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
         "name": node.name,
         "version": VERSION,
         "cluster": node.config.cluster,
-        "links": "open",
+        "links": str(node.links),
+        "link_keys": msgspec.to_builtins(node.links),
         "rules": node.rules,
         "started_at": node.started.wall_ms,
         "wall_ms": node.wall_ms(),

@@ -4,14 +4,16 @@ It only announces. It is never answered, so a forged one cannot make a node send
 party; all it can lead to is a rationed dial, and who is really there is settled by the handshake.
 
 Layout, big-endian: magic and version (4), cluster tag (8), node id (16), TCP port (2), epoch (8: Unix
-milliseconds of the node's start), keyed BLAKE2b tag over all before it (16). The key is derived from
-the cluster's name, so beacons of another cluster and stray datagrams fall out before they are parsed;
-it becomes a real authentication only when the cluster has a secret key.
+milliseconds of the node's start), keyed BLAKE2b tag over all before it (16). With cluster keys the tag's
+key is derived from one of them and proves that the sender has it. Without, it is derived from the
+cluster's name: beacons of another cluster and stray datagrams fall out, and anybody can make one.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from hmac import compare_digest
 from random import Random
 
 from cluster.messages import NODE_ID_BYTES
@@ -32,30 +34,44 @@ class Beacon:
     epoch_ms: int
 
 
-class BeaconCodec:
-    """Encode and decode the beacons of one cluster."""
+def open_beacon_key(cluster: str) -> bytes:
+    """Return the key of beacons of an open cluster: no secret."""
+    return blake2b(cluster.encode(), digest_size=32, person=b"dayfly-beacon").digest()
 
-    def __init__(self, cluster: str) -> None:
-        self._key = blake2b(cluster.encode(), digest_size=32, person=b"dayfly-beacon").digest()
-        self._cluster_tag = blake2b(b"cluster", digest_size=8, key=self._key).digest()
+
+class BeaconCodec:
+    """Encode and decode the beacons of one cluster.
+
+    Attributes:
+        keys: of 32 bytes each; the first one is used to send, all are accepted. May be replaced.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self.keys = keys
 
     def encode(self, beacon: Beacon) -> bytes:
         """Return the datagram that announces `beacon`."""
-        body = _LAYOUT.pack(_MAGIC, self._cluster_tag, beacon.node_id, beacon.port, beacon.epoch_ms)
-        return body + self._tag(body)
+        key = self.keys[0]
+        body = _LAYOUT.pack(_MAGIC, _cluster_tag(key), beacon.node_id, beacon.port, beacon.epoch_ms)
+        return body + _tag(body, key)
 
     def decode(self, datagram: bytes) -> Beacon | None:
         """Return what a datagram announces, or None if it is not a beacon of this cluster."""
         if len(datagram) != BEACON_BYTES or datagram[:4] != _MAGIC:
             return None
         body, tag = datagram[:-_TAG_BYTES], datagram[-_TAG_BYTES:]
-        if body[4:12] != self._cluster_tag or tag != self._tag(body):
+        if not any(body[4:12] == _cluster_tag(k) and compare_digest(tag, _tag(body, k)) for k in self.keys):
             return None
         _, _, node_id, port, epoch_ms = _LAYOUT.unpack(body)
         return Beacon(node_id, port, epoch_ms) if port else None
 
-    def _tag(self, body: bytes) -> bytes:
-        return blake2b(body, digest_size=_TAG_BYTES, key=self._key).digest()
+
+def _cluster_tag(key: bytes) -> bytes:
+    return blake2b(b"cluster", digest_size=8, key=key).digest()
+
+
+def _tag(body: bytes, key: bytes) -> bytes:
+    return blake2b(body, digest_size=_TAG_BYTES, key=key).digest()
 
 
 BURST_S = (0.2, 0.8)

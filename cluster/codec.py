@@ -56,8 +56,16 @@ _DECODERS: Final = {number: msgspec.msgpack.Decoder(kind) for number, kind in _T
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
+_TLS_RECORDS: Final = (b"\x16\x03", b"\x15\x03")
+"""How TLS begins: a handshake or an alert (RFC 8446, section 5.1)."""
+
+
 class FrameError(ValueError):
     """The peer sent bytes that no Dayfly node sends. Its fault; the link must end; nothing was taken."""
+
+
+class EncryptedError(FrameError):
+    """The peer speaks TLS where frames were due: it has a cluster key and we have none."""
 
 
 def encode(message: Message) -> bytes:
@@ -92,6 +100,8 @@ class FrameReader:
             while len(self._buffer) - at >= _HEADER.size:
                 length, number, flags = _HEADER.unpack_from(self._buffer, at)
                 if not 2 <= length <= FRAME_BYTES_MAX:
+                    if self._buffer.startswith(_TLS_RECORDS, at):
+                        raise EncryptedError("it encrypts its links and this node has no key")
                     if self._buffer.startswith(b"HTTP/", at):
                         raise FrameError("it speaks HTTP; give the peer port of the node, not the HTTP port")
                     raise FrameError(f"frame length {length} is not in 2 to {FRAME_BYTES_MAX}")

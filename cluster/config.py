@@ -6,6 +6,7 @@ from cluster.candidates import BEACON_DIALS_PER_S, DIALS_IN_FLIGHT_MAX
 from cluster.codec import FRAME_BYTES_MAX
 from cluster.engine import EngineConfig
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
+from cluster.key import ClusterKey
 from cluster.link import WRITE_TIMEOUT_S
 from cluster.membership import PEERS_MAX
 from cluster.outbox import EAGER_BYTES_MAX
@@ -24,7 +25,8 @@ LINK_LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """How this node takes part. `host`, `port`: where to listen for peers; `group`: None for no beacons."""
+    """How this node takes part. `host`, `port`: where to listen for peers; `group`: None for no beacons;
+    `keys`: none for an open cluster."""
 
     cluster: str
     name: str
@@ -34,3 +36,4 @@ class ClusterConfig:
     engine: EngineConfig
     group: tuple[str, int] | None
     lan: bool
+    keys: tuple[ClusterKey, ...] = ()

@@ -17,6 +17,7 @@ from cluster.desk import Desk
 from cluster.handshake import HANDSHAKE_TIMEOUT_S, Refused, shake_hands
 from cluster.link import Connection, Link
 from cluster.messages import Hello
+from cluster.security import LinkSecurity
 from cluster.transport import LinkError, dial, remote_host
 from cluster.vocabulary import DialFailed
 
@@ -43,6 +44,7 @@ class Connector:
         judge: says why the sender of the second hello is not welcome to us, who sent the first, as (code,
             reason), or None; told whether we dialled.
         run_link: awaited with each link that comes up, until it is over.
+        security: what encrypts the links, if they are.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Connector:
         hello: Callable[[str], Hello],
         judge: Callable[[Hello, Hello, bool], tuple[str, str] | None],
         run_link: Callable[[Link], Awaitable[None]],
+        security: LinkSecurity,
     ) -> None:
         self._desk = desk
         self._hello = hello
         self._judge = judge
         self._run_link = run_link
+        self._security = security
         self._handshakes: Counter[str] = Counter()  # by remote host
         self.refused_total = 0
         self.refusals: LRUCache[str, str] = LRUCache(REFUSALS_MAX)
@@ -117,11 +121,15 @@ class Connector:
                 host = remote_host(stream)
             except LinkError as error:
                 return DialFailed(address, str(error))
-        connection, ours = Connection(stream), self._hello(host)
+        channel = self._security.channel(dialled=dialled)
+        connection, ours = Connection(stream, channel), self._hello(host)
         try:
             theirs = await shake_hands(
                 connection, ours, lambda theirs: self._judge(ours, theirs, dialled), dialled=dialled
             )
+            key = self._security.key_of(channel)
+            if key is None:
+                raise Refused("key", "its key was removed from our key file a moment ago", theirs)
         except Refused as refused:
             if not dialled and refused.theirs is not None:
                 address = format_address(address, refused.theirs.port)
@@ -129,7 +137,8 @@ class Connector:
         if not dialled:
             address = format_address(address, theirs.port)
         self.refusals.pop(address, None)
-        return Link(connection, theirs, ours, address, dialled=dialled, desk=self._desk)
+        self.refusals.pop(host, None)  # where one stands that was refused before it had said its port
+        return Link(connection, theirs, ours, address, dialled=dialled, desk=self._desk, key=key)
 
     def _refused(self, address: str, refused: Refused) -> DialFailed:
         """Note why a link did not come up, for people and for the engine."""

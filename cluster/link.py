@@ -13,6 +13,7 @@ from cluster.codec import FrameError, FrameReader, encode
 from cluster.desk import Desk
 from cluster.messages import Ack, Bye, Hello, Message, WireRecord
 from cluster.outbox import Outbox
+from cluster.tls import TlsChannel
 from cluster.transport import LinkError, send_now, translated
 from cluster.window import ReceiveWindow, SendWindow
 
@@ -27,10 +28,15 @@ BYE_TIMEOUT_S = 1.0
 
 
 class Connection:
-    """A stream that speaks frames. Used bare during the handshake, then inside a `Link`."""
+    """A stream that speaks frames. Used bare during the handshake, then inside a `Link`.
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    Args:
+        tls: our end of the encryption, which `shake_hands` brings up; None: frames travel as they are.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, tls: TlsChannel | None = None) -> None:
         self.stream = stream
+        self.tls = tls
         self._reader = FrameReader()
         self._ready: list[Message] = []
 
@@ -44,11 +50,11 @@ class Connection:
             await trio.lowlevel.checkpoint()
             ready, self._ready = self._ready, []
             return ready
-        with translated():
-            data = await self.stream.receive_some(READ_BYTES)
-        if not data:
-            raise LinkError("closed by the other side")
-        return list(self._reader.feed(bytes(data)))
+        return self.take(await self.read_sealed())
+
+    def take(self, sealed: bytes) -> list[Message]:
+        """Return the messages that these bytes complete. Raises as `receive`."""
+        return list(self._reader.feed(sealed if self.tls is None else self.tls.open(sealed)))
 
     async def receive_one(self) -> Message:
         """Wait for exactly one message, keeping those after it. Raises as `receive`."""
@@ -58,8 +64,24 @@ class Connection:
                 self._ready = messages[1:]
                 return messages[0]
 
-    async def write(self, data: bytes) -> None:
-        """Write bytes whole. Raises LinkError; the connection must then be closed."""
+    def take_early(self) -> None:
+        """Keep what came in one read with the end of the handshake of TLS. Raises as `receive`."""
+        self._ready = self.take(b"")
+
+    def seal(self, data: bytes) -> bytes:
+        """Return what to send for `data`. What is sealed must be sent, in this order."""
+        return data if self.tls is None else self.tls.seal(data)
+
+    async def read_sealed(self) -> bytes:
+        """Wait for bytes as they travel. Raises LinkError when the peer is gone."""
+        with translated():
+            data = await self.stream.receive_some(READ_BYTES)
+        if not data:
+            raise LinkError("closed by the other side")
+        return bytes(data)
+
+    async def write_sealed(self, data: bytes) -> None:
+        """Write sealed bytes whole. Raises LinkError; the connection must then be closed."""
         view = memoryview(data)
         for start in range(0, len(data), WRITE_BYTES):
             with translated(), trio.fail_after(WRITE_TIMEOUT_S):
@@ -70,12 +92,21 @@ class Link:
     """A link that is up. `run` it in a task of its own; everything else is synchronous."""
 
     def __init__(
-        self, connection: Connection, hello: Hello, ours: Hello, address: str, *, dialled: bool, desk: Desk
+        self,
+        connection: Connection,
+        hello: Hello,
+        ours: Hello,
+        address: str,
+        *,
+        dialled: bool,
+        desk: Desk,
+        key: str = "",
     ) -> None:
         self.hello = hello
         self.ours = ours
         self.address = address
         self.dialled = dialled
+        self.key = key  # the fingerprint of the cluster key that the peer has shown; empty: open
         self.outbox = Outbox(desk)
         self.window = SendWindow()
         self._received = ReceiveWindow()
@@ -189,7 +220,7 @@ class Link:
         kernel does not take is the writer's to wait for.
         """
         if self._resting and not self._bell.is_set():
-            data = self.outbox.next_write()
+            data = self._connection.seal(self.outbox.next_write())
             self._unsent = data[send_now(self._connection.stream, data) :]
             if self._unsent:
                 self._bell.set()
@@ -213,9 +244,10 @@ class Link:
         """Write what is queued, in one call per wake-up, until the link is closing."""
         while self._bye is None or self._drain:
             self._bell = trio.Event()
-            data, self._unsent = self._unsent or self.outbox.next_write(), b""
+            data, self._unsent = self._unsent, b""
+            data = data or self._connection.seal(self.outbox.next_write())
             if data:
-                await self._connection.write(data)
+                await self._connection.write_sealed(data)
             elif self._bye is None:
                 self._resting = True
                 await self._bell.wait()
@@ -223,4 +255,4 @@ class Link:
             else:
                 break
         with trio.move_on_after(BYE_TIMEOUT_S):
-            await self._connection.write(self._unsent + encode(self._bye))
+            await self._connection.write_sealed(self._unsent + self._connection.seal(encode(self._bye)))

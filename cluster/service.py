@@ -1,8 +1,7 @@
 """The driver: inputs to the engine, effects to links, sockets and the bus.
 
-`feed` hands one input to the engine and carries out what it says, synchronously: nothing here waits
-for a peer. Inputs come from four places: link readers, the bus (records posted here), beacons, and the
-timer. Whatever has to wait (dialling, handshakes, looking up names, links) runs in a task of its own.
+`feed` hands one input to the engine and carries out what it says: nothing here waits for a peer. Inputs come
+from link readers, the bus (records posted here), beacons, and the timer. Whatever waits has its own task.
 """
 
 from collections import deque
@@ -16,7 +15,7 @@ import trio
 from cluster import vocabulary as v
 from cluster.address import format_address
 from cluster.backpressure import Backpressure
-from cluster.beacon import Beacon, BeaconCodec
+from cluster.beacon import Beacon
 from cluster.codec import FrameError, batches, encode_push
 from cluster.compatibility import incompatible
 from cluster.config import ClusterConfig
@@ -29,6 +28,7 @@ from cluster.intake import Intake
 from cluster.link import Link
 from cluster.members import MemberDesk
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message
+from cluster.security import LinkSecurity
 from cluster.statistics import ClusterStatistics
 from cluster.transport import LinkError, listen, resolve
 from cluster.vocabulary import Effect, Input, Now
@@ -64,9 +64,9 @@ class ClusterService:
         self._link_over = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._announcements_dropped_total = 0
-        self._connector = Connector(self._desk, self._hello, self._judge, self._run_link)
-        group, group_port = config.group or ("", 0)
-        self.discovery = Discovery(group, group_port, lan=config.lan, codec=BeaconCodec(config.cluster))
+        self.security = LinkSecurity(config.cluster, config.keys, lambda: clock().wall_ms)
+        self._connector = Connector(self._desk, self._hello, self._judge, self._run_link, self.security)
+        self.discovery = Discovery(*config.group or ("", 0), lan=config.lan, codec=self.security.beacons)
 
     @property
     def node_id(self) -> bytes:

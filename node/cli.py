@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from cluster.address import format_address
-from node import client, demo
+from node import client, demo, keygen
 from node.client import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import SETTINGS, Config, ConfigError, Origin, gather, load
 from node.node import VERSION
@@ -66,7 +66,7 @@ def cli() -> None:
 
 def _setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add one option per row of the settings table."""
-    for setting in reversed(SETTINGS):
+    for setting in reversed([s for s in SETTINGS if not s.secret]):
         shown = f"[{setting.env}; default: {setting.default or 'none'}]"
         if setting.metavar:
             option = click.option(
@@ -124,6 +124,7 @@ def up(
         return
     import trio
 
+    from node.keys import KeysUnusable
     from node.logs import configure
     from node.serve import StartError, first_message, serve_node
 
@@ -131,7 +132,7 @@ def up(
     refusal = ""
     try:
         trio.run(partial(serve_node, config, parent_pipe=parent_pipe))
-    except* StartError as errors:
+    except* (StartError, KeysUnusable) as errors:
         refusal = first_message(errors)
     if refusal:
         end(refusal, EXIT_REFUSED)
@@ -144,6 +145,8 @@ def _print_config(gathered: dict[str, list[Origin]], config: Config) -> None:
     for setting in SETTINGS:
         origins = gathered[setting.key]
         texts = [_toml(resolved.get(setting.key, o.text)) for o in origins]
+        if setting.secret and texts[-1] != '""':
+            texts = [_toml("given, not shown")]
         value = f"[{', '.join(texts)}]" if setting.many else texts[-1]
         source = origins[-1].source if origins else "default"
         click.echo(f"{setting.key + ' = ' + value:48} # {source}")
@@ -154,6 +157,7 @@ def _toml(text: str) -> str:
 
 
 client.register(cli)
+keygen.register(cli)
 demo.register(cli)
 
 if __name__ == "__main__":

@@ -109,19 +109,21 @@ def list_records(since: str | None, prefix: str | None, limit: int | None, node:
 def peers(node: str, as_json: bool) -> None:
     """Show whom a node is linked with, and whom it cannot reach and why."""
     with _ask(node, "GET", "/v1/peers") as answer:
-        found: list[dict[str, Any]] = json.load(answer)["peers"]
+        asked: dict[str, Any] = json.load(answer)
+    found: list[dict[str, Any]] = asked["peers"]
     if _as_json(as_json):
         for peer in found:
             click.echo(json.dumps(peer))
         return
     _table(
-        ["name", "address", "http", "state", "in sync", "records", "rtt", "clock", "trouble"],
+        ["name", "address", "http", "state", "key", "in sync", "records", "rtt", "clock", "trouble"],
         [
             [
                 _plain(p["name"]),
                 p["address"],
                 _plain(p["http"]),
                 p["state"],
+                p["key"] or "-",
                 {True: "yes", False: "no", None: "-"}[p["in_sync"]],
                 _or_dash(p["records"]),
                 "-" if p["rtt_ms"] is None else f"{p['rtt_ms']:.1f} ms",
@@ -132,6 +134,7 @@ def peers(node: str, as_json: bool) -> None:
         ],
         "no peers",
     )
+    click.echo(f"links: {_plain(asked['links'])}")
 
 
 # --- talking to a node ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.key import ClusterKey
 from node import values
 
 ENV_PREFIX = "DAYFLY_"
@@ -35,6 +36,9 @@ class Config:
     sync_interval_s: float
     mesh_max: int
     lan: bool
+    key_file: Path | None
+    key: tuple[ClusterKey, ...]
+    open: bool
     multicast: tuple[str, int] | None
     name: str
     http_host: frozenset[str]
@@ -57,6 +61,7 @@ class Setting:
         help: one line.
         metavar: how the value looks in `--help`; empty for a switch.
         many: whether it can be given several times (in the environment: separated by commas).
+        secret: whether it is never shown and no flag, because anybody on the machine sees a command line.
     """
 
     name: str
@@ -65,6 +70,7 @@ class Setting:
     help: str
     metavar: str = ""
     many: bool = False
+    secret: bool = False
 
     @property
     def key(self) -> str:
@@ -134,6 +140,9 @@ SETTINGS = (
         values.flag,
         "Listen on all interfaces and announce this node on the local network.",
     ),
+    Setting("key-file", "", values.path, "File with the cluster key; all links are then encrypted.", "FILE"),
+    Setting("key", "", values.keys, "The cluster key itself, in place of a file.", "KEY", secret=True),
+    Setting("open", "false", values.flag, "Links without a key are meant: do not warn of them."),
     Setting(
         "multicast",
         "239.255.77.77:7946",
@@ -159,7 +168,7 @@ SETTINGS = (
     Setting(
         "data-dir",
         "",
-        values.data_dir,
+        values.path,
         "Directory that keeps records over restarts; default: memory only.",
         "PATH",
     ),
@@ -253,24 +262,13 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
         host, port = found[key]
         defaulted = not host or gathered[key][-1].source == "default"
         found[key] = (everywhere if defaulted else host, port)
-    return Config(
-        http=found["http"],
-        peer=found["peer"],
-        join=found["join"],
-        cluster=found["cluster"],
-        ttl_ms=found["ttl"],
-        sync_interval_s=found["sync_interval"],
-        mesh_max=found["mesh_max"],
-        lan=found["lan"],
-        multicast=found["multicast"],
-        name=found["name"],
-        http_host=frozenset(found["http_host"]),
-        data_dir=found["data_dir"],
-        records_max=found["records_max"],
-        bytes_max=found["bytes_max"],
-        log_format=found["log_format"],
-        log_level=found["log_level"],
-    )
+    given = {key: gathered[key][-1].source for key in ("key_file", "key", "open") if found[key]}
+    if len(given) > 1:
+        both = [f"{key.replace('_', '-')} (from {source})" for key, source in given.items()]
+        raise ConfigError(f"{' and '.join(both)}: only one of them can be meant")
+    found["ttl_ms"], found["sync_interval_s"] = found.pop("ttl"), found.pop("sync_interval")
+    found["http_host"] = frozenset(found["http_host"])
+    return Config(**found)
 
 
 def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:
@@ -282,8 +280,12 @@ def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:
         return {}, None
     try:
         table = tomllib.loads(path.read_text())
+        mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
+    secret = next((s.key for s in SETTINGS if s.secret and s.key in table), None)
+    if secret is not None and mode & 0o077:
+        raise ConfigError(f"{path}: holds {secret} and is open to other users; type: chmod 600 {path}")
     unknown = sorted(set(table) - {s.key for s in SETTINGS})
     if unknown:
         known = ", ".join(s.key for s in SETTINGS)

@@ -20,6 +20,7 @@ from node.config import ConfigError, gather, load
 from node.demo_nodes import LOOPBACK, ROOT, DemoNode
 from node.demo_run import run
 from node.demo_story import Plan
+from node.keys import KeysUnusable, read_keys
 
 _NAMES = (
     "amber birch cedar dune ember fjord grove heath iris juniper kelp larch maple nettle opal pine "
@@ -52,6 +53,7 @@ PORT_MAX = 65_535
 @click.option("--sync-interval", metavar="DURATION", help="Longest time until loss is repaired.")
 @click.option("--multicast", metavar="GROUP:PORT", help="Group for beacons; off: none.")
 @click.option("--data-dir", metavar="PATH", help="Directory that keeps records; each node has its own there.")
+@click.option("--key-file", metavar="FILE", help="File with a cluster key: links are encrypted.")
 @click.option("--json", "as_json", is_flag=True, help="Events as NDJSON, also on a terminal.")
 @click.option("--plain", is_flag=True, help="Events as lines, also on a terminal.")
 def demo(
@@ -62,6 +64,7 @@ def demo(
     sync_interval: str | None,
     multicast: str | None,
     data_dir: str | None,
+    key_file: str | None,
     as_json: bool,
     plain: bool,
 ) -> None:
@@ -82,18 +85,21 @@ def demo(
         "multicast": multicast,
         "cluster": f"demo-{http_ports[0]}" if cluster is None else cluster,
         "data_dir": data_dir,
+        "key_file": key_file,
     }
     try:
         gathered = gather({key: [text] for key, text in given.items() if text is not None}, os.environ, None)
-        folder = load(gathered).data_dir
-    except ConfigError as error:
+        config = load(gathered)
+        folder, keys = config.data_dir, read_keys(config)
+    except (ConfigError, KeysUnusable) as error:
         end(str(error), EXIT_USAGE)
     shared = {key: gathered[key][-1].text for key in given if key != "data_dir"}
     logs = Path(tempfile.mkdtemp(prefix="dayfly-demo-"))
     nodes = [_node(i, http_ports, peer_ports, shared, logs, folder) for i in range(count)]
     for node in nodes:
         (logs / f"{node.name}.sh").write_text(f"exec {node.command}\n")
-    plan = Plan(count, shared["ttl"], shared["cluster"], _command(short=True), logs, tuple(skipped))
+    links = f"encrypted, key {keys[0].fingerprint}" if keys else "open"
+    plan = Plan(count, shared["ttl"], shared["cluster"], _command(short=True), logs, links, tuple(skipped))
     failed = run(nodes, plan, plain=plain, as_json=as_json)
     if failed is not None:
         end(f"{failed.name} did not start; the end of {failed.log}:\n{failed.log_tail()}", EXIT_REFUSED)

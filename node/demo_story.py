@@ -82,7 +82,7 @@ class Plan:
 
     Attributes:
         ttl: as the user wrote it. command: the words that start `dayfly`. logs: a folder.
-        skipped: HTTP ports that were taken.
+        links: how they are secured. skipped: HTTP ports that were taken.
     """
 
     count: int
@@ -90,6 +90,7 @@ class Plan:
     cluster: str
     command: tuple[str, ...]
     logs: Path
+    links: str = "open"
     skipped: tuple[int, ...] = ()
 
     @property
@@ -97,7 +98,8 @@ class Plan:
         """The one line above everything."""
         nodes = "1 node" if self.count == 1 else f"{self.count} nodes"
         return (
-            f"dayfly {VERSION}  {nodes} \N{MIDDLE DOT} loopback only \N{MIDDLE DOT} records live {self.ttl}"
+            f"dayfly {VERSION}  {nodes} \N{MIDDLE DOT} loopback only \N{MIDDLE DOT} links {self.links}"
+            f" \N{MIDDLE DOT} records live {self.ttl}"
         )
 
     def opening(self) -> list[Event]:
@@ -107,6 +109,7 @@ class Plan:
             "nodes": self.count,
             "cluster": self.cluster,
             "ttl": self.ttl,
+            "links": self.links,
             "logs": str(self.logs),
         }
         skipped = [Event(DEMO, "skipped", f"port {p} is taken; skipped", {"port": p}) for p in self.skipped]

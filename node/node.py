@@ -13,9 +13,10 @@ from eventbus import EventBus, RecordExpired
 from node.admission import Admission, PostedRecord, Submission
 from node.commits import Commits
 from node.config import Config
+from node.keys import read_keys
 from node.lag import LoopLag
 from node.saved_peers import SavedPeers
-from node.views import JournalView, PeerView
+from node.views import JournalView, LinksView, PeerView, links_view, peer_views
 from storage import JournalStore, Store, StoreLimits, StoreStatistics, open_store
 from validator import Record, default_chain, key_bound
 
@@ -43,6 +44,9 @@ class Node:
     Args:
         store: where records are kept, with its journal open and to be closed by who opened it; None for
             one in memory.
+
+    Raises:
+        KeysUnusable: the key file cannot be used.
     """
 
     def __init__(
@@ -129,6 +133,10 @@ class Node:
             if oldest_ms is not None:
                 wait_s = (oldest_ms + self.config.ttl_ms - self._clock().wall_ms) / 1000
             await trio.sleep(min(max(wait_s, 0.01), SWEEP_S_MAX))
+
+    def rekey(self) -> None:
+        """Read the keys again; links under one that is gone end. Raises KeysUnusable: all stays as it was."""
+        self.cluster.security.replace(read_keys(self.config), list(self.cluster.links.values()))
 
     def serving(self, urls: list[str]) -> None:
         """HTTP listens at `urls`: peers may be told and the node can become ready."""
@@ -231,33 +239,12 @@ class Node:
 
     def peers(self) -> list[PeerView]:
         """List linked peers, then other members, then those that should be linked and are not, and why."""
-        now, engine = self._clock(), self.cluster.engine
-        linked = engine.membership.peers
-        views = [
-            PeerView(
-                id=node_id.hex(),
-                name=p.hello.name,
-                address=p.address,
-                http=p.hello.http,
-                state=p.state(now.s),
-                in_sync=p.in_sync,
-                rtt_ms=None if p.rtt_ms is None else round(p.rtt_ms, 3),
-                offset_ms=p.offset_ms,
-                lag_ms=p.lag_ms,
-                records=p.records,
-                heard_s=round(now.s - p.heard_s, 3),
-            )
-            for node_id, p in sorted(linked.items(), key=lambda item: item[1].hello.name)
-        ]
-        if engine.views.partial:
-            others = [m for m in engine.members.living() if m.node_id not in linked and m.node_id != self.id]
-            views += [
-                PeerView(m.node_id.hex(), m.fact.name, m.address, m.fact.http, "member") for m in others
-            ]
-        candidates = engine.membership.candidates
-        troubles = {c.address: c.error for c in candidates.lost if c.seed or not engine.views.partial}
-        troubles |= self.cluster.refusals | candidates.seed_errors
-        return views + [PeerView("", "", address, "", "lost", error=e) for address, e in troubles.items()]
+        return peer_views(self.cluster, self._clock())
+
+    @property
+    def links(self) -> LinksView:
+        """How links are secured."""
+        return links_view(self.cluster)
 
     # --- the desk, for the cluster ----------------------------------------------------------------------
 
@@ -305,4 +292,5 @@ class Node:
             ),
             group=c.multicast,
             lan=c.lan,
+            keys=read_keys(c),
         )

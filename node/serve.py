@@ -8,6 +8,7 @@ says goodbye. A journal is read before all that and closed after it. All of the 
 import gc
 import os
 import signal
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -16,8 +17,9 @@ import structlog
 import trio
 
 from api import HttpLimits, ServerStatistics, create_app, fast_routes, fit_to_files, serve
-from cluster.address import format_address
+from cluster.address import format_address, is_loopback
 from node.config import Config
+from node.keys import KeysUnusable
 from node.lifeline import die_with_parent
 from node.node import Node, system_clock
 from node.opening import close_journal, open_journal
@@ -50,28 +52,33 @@ def first_message(error: BaseException) -> str:
 
 
 async def serve_node(config: Config, parent_pipe: int | None = None) -> None:
-    """Run a node until the process is told to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT).
+    """Run a node until the process is told to stop (SIGTERM, SIGINT, SIGQUIT; SIGHUP if it has no key file).
 
     Args:
         parent_pipe: a descriptor whose end of file means that the parent is gone, which stops the node too.
 
     Raises:
         StartError: a port or the data directory cannot be had; nothing runs.
+        KeysUnusable: so for the key file.
     """
     if parent_pipe is not None:
         die_with_parent()
     stopping = trio.Event()
+    running: list[Node] = []
     async with trio.open_nursery() as watchers:
-        await watchers.start(_follow_signals, stopping)
+        await watchers.start(_follow_signals, stopping, running if config.key_file else None)
         if parent_pipe is not None:
             watchers.start_soon(_follow_parent, parent_pipe, stopping)
         if config.data_dir is None:
-            await _run(Node(config), stopping, STOP_TIMEOUT_S)
+            running.append(Node(config))
+            await _run(running[0], stopping, STOP_TIMEOUT_S)
         elif (store := await _open_journal(config, config.data_dir, stopping)) is not None:
             stop_by_s: float | None = None
             try:
-                node = Node(config, store=store)
-                stop_by_s = JOURNAL_CLOSE_S + await _run(node, stopping, STOP_TIMEOUT_S - JOURNAL_CLOSE_S)
+                running.append(Node(config, store=store))
+                stop_by_s = JOURNAL_CLOSE_S + await _run(
+                    running[0], stopping, STOP_TIMEOUT_S - JOURNAL_CLOSE_S
+                )
             finally:
                 await close_journal(store, stop_by_s or trio.current_time() + STOP_TIMEOUT_S)
         watchers.cancel_scope.cancel()
@@ -155,7 +162,13 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
         peer=node.peer_address,
         cluster=node.config.cluster,
         announced_on=node.announced_on,
+        links=str(node.links),
     )
+    if not (node.links.key or node.config.open or is_loopback(node.peer_address)):
+        _log.warning(
+            "links are open: whoever reaches the peer port can read and post;"
+            " dayfly keygen makes a key against that, --open says that it is meant"
+        )
     return http_over
 
 
@@ -170,16 +183,47 @@ def _settle_collector() -> None:
 
 
 async def _follow_signals(
-    stopping: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    stopping: trio.Event,
+    rekeyed: Sequence[Node] | None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Turn the first signal to stop into the event; later ones change nothing, the stop has a deadline."""
+    """Turn the first signal to stop into the event; later ones change nothing, the stop has a deadline.
+
+    Args:
+        rekeyed: the nodes, once there are any, that read their keys again at SIGHUP; None: that stops too. It
+            stops in any case when it means what it meant first, that the terminal has hung up.
+    """
+    had_terminal = _has_terminal()
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     with trio.open_signal_receiver(*numbers) as signals:
         task_status.started()
         async for number in signals:
+            if number == signal.SIGHUP and rekeyed is not None and _has_terminal() >= had_terminal:
+                for node in rekeyed:
+                    _rekey(node)
+                continue
             if not stopping.is_set():
                 _log.info("stopping", signal=signal.Signals(number).name)
             stopping.set()
+
+
+def _rekey(node: Node) -> None:
+    """Let a node read its keys again; a bad file is an error in the log and changes nothing."""
+    try:
+        node.rekey()
+    except KeysUnusable as error:
+        _log.error("the keys stay as they were", reason=str(error))
+    else:
+        _log.info("keys read again", links=str(node.links), accepted=node.links.accepted)
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal (still)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 async def _follow_parent(parent_pipe: int, stopping: trio.Event) -> None:

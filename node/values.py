@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cluster.address import parse_address
+from cluster.key import ClusterKey, parse_keys
 
 TTL_MS_MAX = 7 * 24 * 3600 * 1000
 MESH_NODES_MIN, MESH_NODES_MAX = 4, 100
@@ -149,8 +150,13 @@ def bytes_max(text: str) -> int:
     return size
 
 
-def data_dir(text: str) -> Path | None:
-    """Read the path of a directory; `~` is the user's home, empty is None."""
+def keys(text: str) -> tuple[ClusterKey, ...]:
+    """Read the text of a key file; empty: none."""
+    return parse_keys(text) if text.strip() else ()
+
+
+def path(text: str) -> Path | None:
+    """Read the path of a file or directory; `~` is the user's home, empty is None."""
     if "\0" in text:
         raise ValueError(f"{text!r} is not a path")
     return Path(text).expanduser() if text else None

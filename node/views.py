@@ -1,6 +1,8 @@
-"""What a node shows of itself besides counts: its peers and its journal."""
+"""What a node shows of itself besides counts: its peers, how links are secured, and its journal."""
 
 from dataclasses import dataclass
+
+from cluster import ClusterService, Now
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +15,7 @@ class PeerView:
         in_sync: whether it held the same at the last comparison; None before the first.
         rtt_ms, offset_ms, lag_ms: round trip, its clock minus ours, its event loop's lateness.
         records: how many it holds. heard_s: seconds since its last word. error: why there is no link.
+        key: fingerprint of the cluster key it has shown; `open` on a link that is not encrypted; else empty.
     """
 
     id: str
@@ -27,6 +30,73 @@ class PeerView:
     records: int | None = None
     heard_s: float | None = None
     error: str = ""
+    key: str = ""
+
+
+def peer_views(cluster: ClusterService, now: Now) -> list[PeerView]:
+    """List linked peers, then other members, then those that should be linked and are not, and why."""
+    engine = cluster.engine
+    linked = engine.membership.peers
+    views = [
+        PeerView(
+            id=node_id.hex(),
+            name=p.hello.name,
+            address=p.address,
+            http=p.hello.http,
+            state=p.state(now.s),
+            in_sync=p.in_sync,
+            rtt_ms=None if p.rtt_ms is None else round(p.rtt_ms, 3),
+            offset_ms=p.offset_ms,
+            lag_ms=p.lag_ms,
+            records=p.records,
+            heard_s=round(now.s - p.heard_s, 3),
+            key=(cluster.links[node_id].key or OPEN) if node_id in cluster.links else "",
+        )
+        for node_id, p in sorted(linked.items(), key=lambda item: item[1].hello.name)
+    ]
+    if engine.views.partial:
+        others = [m for m in engine.members.living() if m.node_id not in linked]
+        views += [
+            PeerView(m.node_id.hex(), m.fact.name, m.address, m.fact.http, "member")
+            for m in others
+            if m.node_id != cluster.node_id
+        ]
+    candidates = engine.membership.candidates
+    troubles = {c.address: c.error for c in candidates.lost if c.seed or not engine.views.partial}
+    troubles |= cluster.refusals | candidates.seed_errors
+    return views + [PeerView("", "", address, "", "lost", error=e) for address, e in troubles.items()]
+
+
+OPEN = "open"
+"""How links without a key are called everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinksView:
+    """How links are secured.
+
+    Attributes:
+        key: fingerprint of the key that issues; empty if the cluster is open.
+        accepted: fingerprints of all keys that are accepted.
+        peers, on_key: how many peers are linked, and how many of them have shown `key`.
+    """
+
+    key: str
+    accepted: list[str]
+    peers: int
+    on_key: int
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        if not self.key:
+            return OPEN
+        return f"encrypted, key {self.key}, {self.on_key} of {self.peers} peers on it"
+
+
+def links_view(cluster: ClusterService) -> LinksView:
+    """Look at the keys in force and at the links that are up."""
+    key, links = cluster.security.fingerprint, cluster.links.values()
+    return LinksView(key, cluster.security.accepted, len(links), sum(link.key == key for link in links))
 
 
 @dataclass(frozen=True, slots=True)

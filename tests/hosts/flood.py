@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 
-from cluster.beacon import Beacon, BeaconCodec
+from cluster.beacon import Beacon, BeaconCodec, open_beacon_key
 
 FORGED = 100_000
 """Made in advance and then sent in turn: ten seconds' worth."""
@@ -20,7 +20,7 @@ BATCH = 50
 
 def main(cluster: str, group: str, source: str, per_s: int) -> None:
     """Flood until standard input ends."""
-    codec, rng = BeaconCodec(cluster), random.Random(0)
+    codec, rng = BeaconCodec([open_beacon_key(cluster)]), random.Random(0)
     forged = [
         codec.encode(Beacon(rng.randbytes(16), rng.randrange(1, 65536), int(time.time() * 1000)))
         for _ in range(FORGED)

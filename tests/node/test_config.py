@@ -1,14 +1,17 @@
 """Settings: which source wins, which values pass, and what a refusal says."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.key import ClusterKey
 from node.config import SETTINGS, Config, ConfigError, gather, load
 from node.values import TTL_MS_MAX
+
+ONE, TWO = ClusterKey(b"1" * 32), ClusterKey(b"2" * 32)
 
 KINDS: dict[str, tuple[str, str, str, Any]] = {
     "http": ("10.0.0.1:1", "10.0.0.2:2", "10.0.0.3:3", ("10.0.0.3", 3)),
@@ -19,6 +22,9 @@ KINDS: dict[str, tuple[str, str, str, Any]] = {
     "sync_interval": ("1s", "2s", "1500ms", 1.5),
     "mesh_max": ("4", "100", "9", 9),
     "lan": ("false", "false", "true", True),
+    "key_file": ("one", "/two", "/three.key", Path("/three.key")),
+    "key": (ONE.line, TWO.line, f"{TWO.line}\n{ONE.line}", (TWO, ONE)),
+    "open": ("false", "false", "true", True),
     "multicast": ("224.0.0.9:1", "224.0.0.9:2", "239.0.0.9:3", ("239.0.0.9", 3)),
     "name": ("ash", "birch", "cedar", "cedar"),
     "http_host": ("a.example", "b.example", "C.example", frozenset({"c.example"})),
@@ -61,6 +67,7 @@ def refusal(
 def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+    path.chmod(0o600)
     return path
 
 
@@ -88,7 +95,7 @@ def test_flag_beats_environment_beats_file_beats_default(key: str, tmp_path: Pat
         assert [(o.text, o.source) for o in gathered[key]] == [(text, source)]
     defaults = gather({}, {}, None)[key]
     assert [(o.text, o.source) for o in defaults] == ([] if setting.many else [(setting.default, "default")])
-    assert asdict(load(steps[0][0]))[ATTRIBUTES.get(key, key)] == meaning
+    assert getattr(load(steps[0][0]), ATTRIBUTES.get(key, key)) == meaning
 
 
 def test_without_anything_a_node_stays_on_this_machine() -> None:
@@ -102,6 +109,9 @@ def test_without_anything_a_node_stays_on_this_machine() -> None:
         sync_interval_s=20.0,
         mesh_max=64,
         lan=False,
+        key_file=None,
+        key=(),
+        open=False,
         multicast=("239.255.77.77", 7946),
         name="",
         http_host=frozenset(),
@@ -122,8 +132,7 @@ def test_lan_opens_default_hosts_and_leaves_given_ones() -> None:
     assert (ports.http, ports.peer) == (("0.0.0.0", 9000), ("0.0.0.0", 9001))  # noqa: S104
     fixed = load_from(lan | {"http": ["127.0.0.1:9000"], "peer": ["10.0.0.1:9001"]})
     assert (fixed.http, fixed.peer) == (("127.0.0.1", 9000), ("10.0.0.1", 9001))
-    rest = asdict(load_from()) | {"lan": True, "http": opened.http, "peer": opened.peer}
-    assert asdict(opened) == rest
+    assert opened == replace(load_from(), lan=True, http=opened.http, peer=opened.peer)
 
 
 @pytest.mark.parametrize("text", ["8081", ":8081"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node.values import TTL_MS_MAX, data_dir, duration_s, size_bytes, ttl_ms
+from node.values import TTL_MS_MAX, duration_s, path, size_bytes, ttl_ms
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_a_size_has_a_binary_unit_or_is_in_bytes(text: str, size: int) -> None:
 def test_a_directory_may_begin_at_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """From a file or the environment, where no shell has looked at it; nothing means none."""
     monkeypatch.setenv("HOME", "/home/ash")
-    assert data_dir("~/dayfly") == Path("/home/ash/dayfly")
-    assert data_dir("here") == Path("here")
-    assert data_dir("") is None
+    assert path("~/dayfly") == Path("/home/ash/dayfly")
+    assert path("here") == Path("here")
+    assert path("") is None
     with pytest.raises(ValueError, match="is not a path"):
-        data_dir("a\0b")
+        path("a\0b")

@@ -1,0 +1,87 @@
+"""What secures the links and beacons of this node: the keys it was given, and what is made of them.
+
+Without keys the cluster is open: links are plain and the beacons' tag keeps clusters apart and no more.
+With keys every link is encrypted, and there is no way to have one of the other kind. The certificate that a
+node shows is issued when it is needed and the last one is too old, so nothing has to be kept in time.
+"""
+
+import os
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+
+from cluster.beacon import BeaconCodec, open_beacon_key
+from cluster.certificate import ENTROPY_BYTES, RENEW_MS, Authority, issuer_name
+from cluster.key import ClusterKey
+from cluster.link import Link
+from cluster.tls import TlsChannel, make_context
+
+
+class LinkSecurity:
+    """The keys in force.
+
+    Args:
+        keys: the first one issues, all are accepted; none: the cluster is open.
+        wall_ms: tells Unix milliseconds.
+
+    Attributes:
+        beacons: says and understands beacons; stays the same object when keys are replaced.
+    """
+
+    def __init__(self, cluster: str, keys: Sequence[ClusterKey], wall_ms: Callable[[], int]) -> None:
+        self._cluster = cluster
+        self._wall_ms = wall_ms
+        self.beacons = BeaconCodec([open_beacon_key(cluster)])
+        self._use(keys)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the key that issues; empty: the cluster is open."""
+        return next(iter(self.accepted), "")
+
+    @property
+    def accepted(self) -> list[str]:
+        """Name all keys that are accepted."""
+        return [authority.fingerprint for authority in self._authorities]
+
+    def replace(self, keys: Sequence[ClusterKey], links: Iterable[Link]) -> None:
+        """Use these keys from now on; of the links that are up, end those whose key is not among them."""
+        self._use(keys)
+        for link in links:
+            if link.key not in self.accepted:
+                link.close("key", "the key of this link was removed from a key file")
+
+    def _use(self, keys: Sequence[ClusterKey]) -> None:
+        self._authorities = [Authority(key, self._cluster) for key in keys]
+        self._contexts: dict[bool, ssl.SSLContext] = {}  # by whether we dial
+        self._issued_ms = 0
+        if keys:
+            self.beacons.keys = [key.derive("beacon", self._cluster) for key in keys]
+
+    def channel(self, *, dialled: bool) -> TlsChannel | None:
+        """Make our end of a new connection; None: the cluster is open."""
+        if not self._authorities:
+            return None
+        now_ms = self._wall_ms()
+        if not self._contexts or not 0 <= now_ms - self._issued_ms < RENEW_MS:
+            self._issue(now_ms)
+        return TlsChannel(self._contexts[dialled], dialled=dialled)
+
+    def key_of(self, channel: TlsChannel | None) -> str | None:
+        """Name the key that the other end of a channel has shown.
+
+        Returns:
+            Its fingerprint; empty for an open link; None when the key is not accepted any more.
+        """
+        if channel is None:
+            return ""
+        found = channel.peer_issuer
+        return next((name for name in self.accepted if issuer_name(name) == found), None)
+
+    def _issue(self, now_ms: int) -> None:
+        certificate, private_key = self._authorities[0].issue(now_ms, os.urandom(ENTROPY_BYTES))
+        accepted: Iterable[bytes] = [authority.certificate for authority in self._authorities]
+        self._contexts = {
+            dialled: make_context(certificate, private_key, accepted, dialled=dialled)
+            for dialled in (False, True)
+        }
+        self._issued_ms = now_ms
