@@ -10,7 +10,10 @@ import trio.testing
 from cluster.codec import FrameReader
 from cluster.link import Connection, Link
 from cluster.messages import Bye, Hello, IHave, Message, Ping
+from cluster.tls import TlsChannel
 from cluster.transport import send_now
+from tests.cluster.channels import KEY, security, shake
+from tests.cluster.channels import ends as channel_ends
 from tests.cluster.test_outbox import Shelf
 
 HELLO = Hello(1, 1, [], bytes(16), 1, "dayfly", "n", 7946, "", "rules", 0, 1)
@@ -27,21 +30,36 @@ def ends() -> Generator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
+@pytest.fixture(params=["open", "encrypted"])
+def channels(request: pytest.FixtureRequest) -> tuple[TlsChannel | None, TlsChannel | None]:
+    """The encryption at both ends, when it has come up; or none."""
+    if request.param == "open":
+        return None, None
+    one, two = channel_ends(security(KEY), security(KEY))
+    assert shake(one, two) == []
+    return one, two
+
+
+def opened(channel: TlsChannel | None, data: bytes) -> bytes:
+    """What the far end reads."""
+    return data if channel is None else channel.open(data)
+
+
 async def ignore(link: Link, messages: list[Message]) -> None:
     """Take what comes."""
 
 
 async def test_what_the_kernel_does_not_take_at_once_follows_in_order(
-    ends: tuple[socket.socket, socket.socket],
+    ends: tuple[socket.socket, socket.socket], channels: tuple[TlsChannel | None, TlsChannel | None]
 ) -> None:
     """The first write goes out without the writer task; the rest waits for the reader and loses nothing."""
     ours, theirs = ends
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-    link = Link(Connection(stream), HELLO, HELLO, "a:1", dialled=True, desk=Shelf([]))
+    link = Link(Connection(stream, channels[0]), HELLO, HELLO, "a:1", dialled=True, desk=Shelf([]))
     reader, heard = FrameReader(), list[int]()
 
     def read(data: bytes) -> None:
-        heard.extend(m.seq for m in reader.feed(data) if isinstance(m, Ping))
+        heard.extend(m.seq for m in reader.feed(opened(channels[1], data)) if isinstance(m, Ping))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.run, ignore)
@@ -79,12 +97,12 @@ def test_a_stream_that_is_gone_or_cannot_tell_takes_nothing(
 
 
 async def test_a_goodbye_never_comes_in_the_middle_of_a_frame(
-    ends: tuple[socket.socket, socket.socket],
+    ends: tuple[socket.socket, socket.socket], channels: tuple[TlsChannel | None, TlsChannel | None]
 ) -> None:
     """What the kernel took a part of is finished first."""
     ours, theirs = ends
     link = Link(
-        Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours))),
+        Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), channels[0]),
         HELLO,
         HELLO,
         "a:1",
@@ -101,5 +119,5 @@ async def test_a_goodbye_never_comes_in_the_middle_of_a_frame(
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
         with trio.fail_after(10):
             while len(heard) < 2:
-                heard += reader.feed(await stream.receive_some(65_536))
+                heard += reader.feed(opened(channels[1], await stream.receive_some(65_536)))
     assert heard == [large, Bye("done", "the test is over")]
