@@ -110,7 +110,8 @@ def up(
     """Run a node until it is told to stop (Ctrl-C).
 
     Alone on loopback unless told otherwise: nothing leaves this machine without --lan or an address that
-    says so. Settings come from flags, then DAYFLY_* variables, then dayfly.toml, then defaults.
+    says so. Settings come from flags, then DAYFLY_* variables, then dayfly.toml, then defaults. A key may
+    also stand in DAYFLY_KEY itself; it is no flag, because command lines are seen by everybody.
     """
     if no_multicast:
         options["multicast"] = ("off",)
@@ -145,10 +146,11 @@ def _print_config(gathered: dict[str, list[Origin]], config: Config) -> None:
     for setting in SETTINGS:
         origins = gathered[setting.key]
         texts = [_toml(resolved.get(setting.key, o.text)) for o in origins]
-        if setting.secret and texts[-1] != '""':
-            texts = [_toml("given, not shown")]
         value = f"[{', '.join(texts)}]" if setting.many else texts[-1]
         source = origins[-1].source if origins else "default"
+        if setting.secret and origins[-1].text:
+            click.echo(f"# {setting.key} is given and not shown".ljust(48) + f" # {source}")
+            continue
         click.echo(f"{setting.key + ' = ' + value:48} # {source}")
 
 

@@ -134,7 +134,7 @@ def peers(node: str, as_json: bool) -> None:
         ],
         "no peers",
     )
-    click.echo(f"links: {_plain(asked['links'])}")
+    click.echo(f"links: {_plain(asked.get('links', 'open'))}")
 
 
 # --- talking to a node ----------------------------------------------------------------------------------

@@ -283,7 +283,7 @@ def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    secret = next((s.key for s in SETTINGS if s.secret and s.key in table), None)
+    secret = next((s.key for s in SETTINGS if s.secret and table.get(s.key)), None)
     if secret is not None and mode & 0o077:
         raise ConfigError(f"{path}: holds {secret} and is open to other users; type: chmod 600 {path}")
     unknown = sorted(set(table) - {s.key for s in SETTINGS})

@@ -87,14 +87,14 @@ def test_peers_are_listed_with_what_is_known_of_them() -> None:
         assert (peer["state"], peer["error"]) == ("up", "")
         assert set(peer) == {
             *("id", "name", "address", "http", "state", "in_sync"),
-            *("rtt_ms", "offset_ms", "lag_ms", "records", "heard_s", "error"),
+            *("rtt_ms", "offset_ms", "lag_ms", "records", "heard_s", "error", "key"),
         }
         assert one.get("/v1/node")["peers_up"] == 1
 
 
 def test_a_node_alone_has_no_peers(node: NodeProcess) -> None:
     """An empty list, not an error."""
-    assert node.get("/v1/peers") == {"peers": []}
+    assert node.get("/v1/peers") == {"links": "open", "peers": []}
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/node", "/v1/peers"])

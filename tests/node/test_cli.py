@@ -20,14 +20,18 @@ def test_help_names_every_command() -> None:
     """The first thing anyone types tells the rest."""
     shown = dayfly("--help")
     assert shown.code == 0
-    assert {"up", "demo", "post", "list", "peers"} <= set(re.findall(r"^  (\w+)", shown.out, re.MULTILINE))
+    assert {"up", "demo", "post", "list", "peers", "keygen"} <= set(
+        re.findall(r"^  (\w+)", shown.out, re.MULTILINE)
+    )
     assert dayfly("-h").out == shown.out
 
 
 def test_help_of_up_names_every_setting_its_variable_and_its_default() -> None:
     """The one table of settings is the help."""
     shown = re.sub(r"\s+", " ", dayfly("up", "--help").out)
-    for setting in SETTINGS:
+    assert {s.env for s in SETTINGS if s.secret} == {"DAYFLY_KEY"}
+    assert "DAYFLY_KEY itself" in shown
+    for setting in [s for s in SETTINGS if not s.secret]:
         assert f"--{setting.name}" in shown
         assert f"[{setting.env}; default: {setting.default or 'none'}]" in shown
 
