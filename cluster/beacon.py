@@ -40,19 +40,19 @@ def open_beacon_key(cluster: str) -> bytes:
 
 
 class BeaconCodec:
-    """Encode and decode the beacons of one cluster.
-
-    Attributes:
-        keys: of 32 bytes each; the first one is used to send, all are accepted. May be replaced.
-    """
+    """Encode and decode the beacons of one cluster."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self.keys = keys
+        self.use(keys)
+
+    def use(self, keys: Sequence[bytes]) -> None:
+        """Use these keys from now on, of 32 bytes each: the first one to send, all are accepted."""
+        self._keys = [(blake2b(b"cluster", digest_size=8, key=key).digest(), key) for key in keys]
 
     def encode(self, beacon: Beacon) -> bytes:
         """Return the datagram that announces `beacon`."""
-        key = self.keys[0]
-        body = _LAYOUT.pack(_MAGIC, _cluster_tag(key), beacon.node_id, beacon.port, beacon.epoch_ms)
+        cluster_tag, key = self._keys[0]
+        body = _LAYOUT.pack(_MAGIC, cluster_tag, beacon.node_id, beacon.port, beacon.epoch_ms)
         return body + _tag(body, key)
 
     def decode(self, datagram: bytes) -> Beacon | None:
@@ -60,14 +60,11 @@ class BeaconCodec:
         if len(datagram) != BEACON_BYTES or datagram[:4] != _MAGIC:
             return None
         body, tag = datagram[:-_TAG_BYTES], datagram[-_TAG_BYTES:]
-        if not any(body[4:12] == _cluster_tag(k) and compare_digest(tag, _tag(body, k)) for k in self.keys):
+        key = next((key for cluster_tag, key in self._keys if cluster_tag == body[4:12]), None)
+        if key is None or not compare_digest(tag, _tag(body, key)):
             return None
         _, _, node_id, port, epoch_ms = _LAYOUT.unpack(body)
         return Beacon(node_id, port, epoch_ms) if port else None
-
-
-def _cluster_tag(key: bytes) -> bytes:
-    return blake2b(b"cluster", digest_size=8, key=key).digest()
 
 
 def _tag(body: bytes, key: bytes) -> bytes:

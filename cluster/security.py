@@ -55,7 +55,7 @@ class LinkSecurity:
         self._contexts: dict[bool, ssl.SSLContext] = {}  # by whether we dial
         self._issued_ms = 0
         if keys:
-            self.beacons.keys = [key.derive("beacon", self._cluster) for key in keys]
+            self.beacons.use([key.derive("beacon", self._cluster) for key in keys])
 
     def channel(self, *, dialled: bool) -> TlsChannel | None:
         """Make our end of a new connection; None: the cluster is open."""

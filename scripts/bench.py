@@ -36,7 +36,7 @@ from scripts.benches.batch import BATCH_REQUIRED, measure_batch
 from scripts.benches.catchup import CATCHUP_REQUIRED, measure_catchup
 from scripts.benches.durable import measure_durable
 from scripts.benches.idle import idle_required, measure_idle
-from scripts.benches.latency import LATENCY_REQUIRED, measure_latency
+from scripts.benches.latency import LATENCY_COMPARED, LATENCY_KEY_REQUIRED, LATENCY_REQUIRED, measure_latency
 from scripts.benches.listing import LISTING_REQUIRED, measure_listing
 from scripts.benches.memory import MEMORY_REQUIRED, measure_memory
 from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
@@ -44,7 +44,12 @@ from scripts.benches.posts import POSTS_REQUIRED, SAVED_POSTS_REQUIRED, measure_
 from scripts.benches.reconcile import RECONCILE_REQUIRED, measure_reconcile
 from scripts.benches.report import Case, run_cases
 from scripts.benches.store import STORE_REQUIRED, measure_store
-from scripts.benches.throughput import THROUGHPUT_REQUIRED, measure_throughput
+from scripts.benches.throughput import (
+    THROUGHPUT_COMPARED,
+    THROUGHPUT_KEY_REQUIRED,
+    THROUGHPUT_REQUIRED,
+    measure_throughput,
+)
 
 EXIT_NOT_PERMITTED = 3
 
@@ -75,31 +80,47 @@ def bench() -> None:
         raise click.UsageError("the bench reads /proc: it runs on Linux only")
 
 
+def keyed(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option to measure the same nodes with encrypted links, in turns with open ones."""
+    return click.option(
+        "--key", is_flag=True, help="Each case also with a cluster key, and its ratio to the first."
+    )(command)
+
+
 @bench.command()
 @click.option("--nodes", "counts", multiple=True, default=(5,), type=click.IntRange(2), help="Repeat it.")
 @click.option("--posts", default=200, show_default=True, type=click.IntRange(1))
 @click.option("--interval", default="100ms", show_default=True, callback=_seconds, help="Jittered by 30 %.")
+@keyed
 @reported
-def latency(counts: tuple[int, ...], posts: int, interval: float, **report: Any) -> None:
+def latency(counts: tuple[int, ...], posts: int, interval: float, key: bool, **report: Any) -> None:
     """Time from a POST to any node until the last node holds the record, one post at a time."""
-    cases = [
-        Case(f"{count} nodes", partial(measure_latency, count, posts, interval), LATENCY_REQUIRED.get(count))
-        for count in counts
-    ]
-    run_cases("latency", cases, **report)
+    cases: list[Case] = []
+    for count in counts:
+        measure = partial(measure_latency, count, posts, interval)
+        cases.append(Case(f"{count} nodes", measure, LATENCY_REQUIRED.get(count)))
+        if key:
+            cases.append(
+                Case(f"{count} nodes, a key", partial(measure, encrypted=True), LATENCY_KEY_REQUIRED)
+            )
+    run_cases("latency", cases, compared=LATENCY_COMPARED if key else (), **report)
 
 
 @bench.command()
 @click.option("--nodes", "counts", multiple=True, default=(3,), type=click.IntRange(2), help="Repeat it.")
 @click.option("--records", default=100_000, show_default=True, type=click.IntRange(1))
+@keyed
 @reported
-def throughput(counts: tuple[int, ...], records: int, **report: Any) -> None:
+def throughput(counts: tuple[int, ...], records: int, key: bool, **report: Any) -> None:
     """Records a second, in NDJSON batches of 1,000 to one node, until the last node holds all of them."""
-    cases = [
-        Case(f"{count} nodes", partial(measure_throughput, count, records), THROUGHPUT_REQUIRED.get(count))
-        for count in counts
-    ]
-    run_cases("throughput", cases, **report)
+    cases: list[Case] = []
+    for count in counts:
+        measure = partial(measure_throughput, count, records)
+        cases.append(Case(f"{count} nodes", measure, THROUGHPUT_REQUIRED.get(count)))
+        if key:
+            keyed_measure = partial(measure, encrypted=True)
+            cases.append(Case(f"{count} nodes, a key", keyed_measure, THROUGHPUT_KEY_REQUIRED))
+    run_cases("throughput", cases, compared=THROUGHPUT_COMPARED if key else (), **report)
 
 
 @bench.command()
@@ -175,7 +196,7 @@ def http(connections: int, posts: int, **report: Any) -> None:
             SAVED_POSTS_REQUIRED,
         ),
     ]
-    run_cases("http", cases, compared="cpu_us_per_request", **report)
+    run_cases("http", cases, compared=("cpu_us_per_request",), **report)
 
 
 @bench.command()

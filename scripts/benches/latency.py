@@ -9,10 +9,11 @@ shows the record, the note must be no later than the answer; if not, no earlier 
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from random import Random
 
-from scripts.benches.nodes import Client, StopwatchCluster, Totals, raw_of
+from scripts.benches.nodes import Client, StopwatchCluster, Totals, key_options, raw_of
 from scripts.benches.report import Figures, Step, percentile
 from tests.processes import NodeProcess, wait_until
 
@@ -28,6 +29,10 @@ LATENCY_REQUIRED = {
     10: {"last_above_post_p50_ms": 3.0, "payloads_per_node": 1.0},
 }
 """By number of nodes, what is promised on an otherwise idle machine."""
+
+LATENCY_COMPARED = ("last_node_p50_ms", "cpu_us_per_record_per_node")
+LATENCY_KEY_REQUIRED = {f"{figure}_ratio": 1.3 for figure in LATENCY_COMPARED}
+"""What encrypted links may cost: 30 % more time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +59,20 @@ class Probe:
         return stored_ns <= self.answered_ns if self.found else stored_ns >= self.asked_ns
 
 
-def measure_latency(count: int, posts: int, interval_s: float, step: Step) -> Figures:
+def measure_latency(
+    count: int, posts: int, interval_s: float, step: Step, *, encrypted: bool = False
+) -> Figures:
     """Run one round: start `count` nodes, post one record at a time, find when each was where.
 
     Args:
         interval_s: mean time between posts; each is drawn from within 30 % of it.
+        encrypted: whether the nodes have a cluster key.
 
     Raises:
         AssertionError: a record did not reach every node, or HTTP contradicts the stopwatch.
     """
     rng = Random()
-    cluster = StopwatchCluster()
-    try:
+    with key_options(encrypted) as options, closing(StopwatchCluster(*options)) as cluster:
         step("starting nodes", 0.0)
         nodes = cluster.start(count)
         clients = [Client(node.port) for node in nodes]
@@ -80,8 +87,6 @@ def measure_latency(count: int, posts: int, interval_s: float, step: Step) -> Fi
         for client in clients:
             client.close()
         stamps = cluster.stamps()
-    finally:
-        cluster.close()
     contradicted = [p for p in probes if not p.agrees(stamps[p.node][p.digest])]
     if contradicted:
         raise AssertionError(f"{len(contradicted)} of {PROBES} HTTP answers contradict the stopwatch")

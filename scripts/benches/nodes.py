@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cluster.key import SECRET_BYTES, ClusterKey
 from scripts.benches import stopwatch_node
 from scripts.benches.machine import cpu_s
 from tests.processes import ROOT, Cluster, NodeProcess, free_port
@@ -148,6 +150,18 @@ def bench_cluster(*options: str) -> Generator[BenchCluster, None, None]:
         yield made
     finally:
         made.close()
+
+
+@contextlib.contextmanager
+def key_options(encrypted: bool) -> Generator[tuple[str, ...], None, None]:
+    """Give the options that make a cluster's links encrypted, or none; the key is of no use afterwards."""
+    if not encrypted:
+        yield ()
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="dayfly-", suffix=".key") as file:
+        file.write(ClusterKey(os.urandom(SECRET_BYTES)).line)
+        file.flush()
+        yield ("--key-file", file.name)
 
 
 class Client:

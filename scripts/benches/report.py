@@ -7,7 +7,7 @@ Cases take turns round by round, because on a shared machine figures compare onl
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,12 +53,18 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 def run_cases(
-    bench: str, cases: list[Case], *, rounds: int, as_json: bool, strict: bool, compared: str | None = None
+    bench: str,
+    cases: list[Case],
+    *,
+    rounds: int,
+    as_json: bool,
+    strict: bool,
+    compared: Sequence[str] = (),
 ) -> None:
     """Measure every case `rounds` times in turns and show the figures; may end the process (`strict`).
 
     Args:
-        compared: a figure that is also told as `<figure>_ratio`, to that of the same round's first case.
+        compared: figures that are also told as `<figure>_ratio`, to that of the same round's first case.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     quiet = not sys.stderr.isatty()
@@ -73,9 +79,8 @@ def run_cases(
 
                 before = usage()
                 figures = {**case.measure(step), **others_since(before)}
-                if compared is not None:
-                    first = cases[0].rounds[number] if place else figures
-                    figures = {f"{compared}_ratio": figures[compared] / first[compared], **figures}
+                first = cases[0].rounds[number] if place else figures
+                figures = {**{f"{c}_ratio": figures[c] / first[c] for c in compared}, **figures}
                 case.rounds.append(figures)
                 if as_json:
                     _echo_json({"bench": bench, "case": case.name, "round": number + 1, **case.rounds[-1]})

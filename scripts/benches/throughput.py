@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from scripts.benches.nodes import Client, Totals, batch_of, bench_cluster
+from scripts.benches.nodes import Client, Totals, batch_of, bench_cluster, key_options
 from scripts.benches.report import Figures, Step
 from tests.processes import NodeProcess, wait_until
 
@@ -25,14 +25,21 @@ THROUGHPUT_REQUIRED = {
 }
 """By number of nodes on two cores: 40,000 and 10,000 records a second."""
 
+THROUGHPUT_COMPARED = ("cpu_us_per_record_all", "wall_us_per_record")
+THROUGHPUT_KEY_REQUIRED = {f"{figure}_ratio": 1 / 0.7 for figure in THROUGHPUT_COMPARED}
+"""What encrypted links may cost: 30 % of the records a second."""
 
-def measure_throughput(count: int, records: int, step: Step) -> Figures:
+
+def measure_throughput(count: int, records: int, step: Step, *, encrypted: bool = False) -> Figures:
     """Run one round: post `records` records to one of `count` nodes and wait until all nodes hold them.
+
+    Args:
+        encrypted: whether the nodes have a cluster key.
 
     Raises:
         AssertionError: a batch was not taken whole, or a node never came to hold everything.
     """
-    with bench_cluster() as made:
+    with key_options(encrypted) as options, bench_cluster(*options) as made:
         step("starting nodes", 0.0)
         nodes = made.start(count)
         clients = [Client(nodes[0].port) for _ in range(CONNECTIONS)]

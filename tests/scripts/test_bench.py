@@ -224,7 +224,7 @@ def test_rounds_are_summed_up_by_their_median(capsys: pytest.CaptureFixture[str]
 def test_a_compared_figure_is_told_as_a_ratio_too(capsys: pytest.CaptureFixture[str]) -> None:
     """To the first case's of the same round, whatever the other rounds were."""
     both = [*cases(2.0, 4.0), *cases(1.0, 8.0)]
-    run_cases("test", both, rounds=2, as_json=True, strict=False, compared="span_ms")
+    run_cases("test", both, rounds=2, as_json=True, strict=False, compared=("span_ms",))
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["span_ms_ratio"] for line in told[:4]] == [1.0, 0.5, 1.0, 2.0]
     assert told[-1]["median"]["span_ms_ratio"] == 1.25
