@@ -10,7 +10,7 @@ What goes wrong is worded here, on both sides: TLS 1.3 tells the other side why 
 import contextlib
 import os
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any, cast
 
 from cluster.transport import LinkError
@@ -148,7 +148,7 @@ def make_context(
 
 
 @contextlib.contextmanager
-def _readable(text: bytes) -> Iterator[str]:
+def _readable(text: bytes) -> Generator[str]:
     """Give a path from which `text` can be read once: Python loads certificates from files only, and a
     private key has no business on a disk. A pipe holds 4 KiB at least; ours is 1 KiB at most."""
     read_end, write_end = os.pipe()
