@@ -36,4 +36,4 @@ class ClusterConfig:
     engine: EngineConfig
     group: tuple[str, int] | None
     lan: bool
-    keys: tuple[ClusterKey, ...] = ()
+    keys: tuple[ClusterKey, ...]

@@ -5,6 +5,7 @@ With keys every link is encrypted, and there is no way to have one of the other 
 node shows is issued when it is needed and the last one is too old, so nothing has to be kept in time.
 """
 
+import contextlib
 import os
 import ssl
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,8 @@ class LinkSecurity:
         self._cluster = cluster
         self._wall_ms = wall_ms
         self.beacons = BeaconCodec([open_beacon_key(cluster)])
+        self._contexts: dict[bool, ssl.SSLContext] = {}  # by whether we dial
+        self._issued_ms = 0
         self._use(keys)
 
     @property
@@ -44,26 +47,23 @@ class LinkSecurity:
         return [authority.fingerprint for authority in self._authorities]
 
     def replace(self, keys: Sequence[ClusterKey], links: Iterable[Link]) -> None:
-        """Use these keys from now on; of the links that are up, end those whose key is not among them."""
+        """Use these keys from now on; of the links that are up, end those whose key is not among them.
+
+        Raises:
+            OSError: a certificate could not be made (no descriptor is free); all is as it was.
+        """
         self._use(keys)
         for link in links:
             if link.key not in self.accepted:
                 link.close("key", "the key of this link was removed from a key file")
 
-    def _use(self, keys: Sequence[ClusterKey]) -> None:
-        self._authorities = [Authority(key, self._cluster) for key in keys]
-        self._contexts: dict[bool, ssl.SSLContext] = {}  # by whether we dial
-        self._issued_ms = 0
-        if keys:
-            self.beacons.use([key.derive("beacon", self._cluster) for key in keys])
-
     def channel(self, *, dialled: bool) -> TlsChannel | None:
         """Make our end of a new connection; None: the cluster is open."""
         if not self._authorities:
             return None
-        now_ms = self._wall_ms()
-        if not self._contexts or not 0 <= now_ms - self._issued_ms < RENEW_MS:
-            self._issue(now_ms)
+        if not 0 <= self._wall_ms() - self._issued_ms < RENEW_MS:
+            with contextlib.suppress(OSError):  # no descriptor is free: the old one is good for as long again
+                self._issue(self._authorities)
         return TlsChannel(self._contexts[dialled], dialled=dialled)
 
     def key_of(self, channel: TlsChannel | None) -> str | None:
@@ -77,9 +77,18 @@ class LinkSecurity:
         found = channel.peer_issuer
         return next((name for name in self.accepted if issuer_name(name) == found), None)
 
-    def _issue(self, now_ms: int) -> None:
-        certificate, private_key = self._authorities[0].issue(now_ms, os.urandom(ENTROPY_BYTES))
-        accepted: Iterable[bytes] = [authority.certificate for authority in self._authorities]
+    def _use(self, keys: Sequence[ClusterKey]) -> None:
+        authorities = [Authority(key, self._cluster) for key in keys]
+        if keys:
+            self._issue(authorities)
+            self.beacons.use([key.derive("beacon", self._cluster) for key in keys])
+        self._authorities = authorities
+
+    def _issue(self, authorities: Sequence[Authority]) -> None:
+        """Show a new certificate of the first authority from now on."""
+        now_ms = self._wall_ms()
+        certificate, private_key = authorities[0].issue(now_ms, os.urandom(ENTROPY_BYTES))
+        accepted = [authority.certificate for authority in authorities]
         self._contexts = {
             dialled: make_context(certificate, private_key, accepted, dialled=dialled)
             for dialled in (False, True)

@@ -92,6 +92,7 @@ class Screen:
         if views:
             parts += [_line("try  " if i == 0 else "     ", t) for i, t in enumerate(self._plan.tries(views))]
         parts.append(_line("logs ", str(self._plan.logs)))
+        parts.append(_line("net  ", f"loopback, links {self._plan.links}"))
         if self.keys:
             digits = "1" if self._plan.count == 1 else f"1-{min(self._plan.count, 9)}"
             words = f"k kill -9 the marked node, {digits} mark, r restart dead ones, q quit"

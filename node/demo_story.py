@@ -98,8 +98,7 @@ class Plan:
         """The one line above everything."""
         nodes = "1 node" if self.count == 1 else f"{self.count} nodes"
         return (
-            f"dayfly {VERSION}  {nodes} \N{MIDDLE DOT} loopback only \N{MIDDLE DOT} links {self.links}"
-            f" \N{MIDDLE DOT} records live {self.ttl}"
+            f"dayfly {VERSION}  {nodes} \N{MIDDLE DOT} loopback only \N{MIDDLE DOT} records live {self.ttl}"
         )
 
     def opening(self) -> list[Event]:
@@ -113,7 +112,7 @@ class Plan:
             "logs": str(self.logs),
         }
         skipped = [Event(DEMO, "skipped", f"port {p} is taken; skipped", {"port": p}) for p in self.skipped]
-        text = f"{self.headline}   Ctrl-C stops all\nlogs in {self.logs}"
+        text = f"{self.headline}   Ctrl-C stops all\nlogs in {self.logs}\nlinks {self.links}"
         return [Event(DEMO, "start", text, fields), *skipped]
 
     def tries(self, views: Sequence[NodeView]) -> list[str]:

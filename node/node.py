@@ -135,7 +135,8 @@ class Node:
             await trio.sleep(min(max(wait_s, 0.01), SWEEP_S_MAX))
 
     def rekey(self) -> None:
-        """Read the keys again; links under one that is gone end. Raises KeysUnusable: all stays as it was."""
+        """Read the keys again; links under one that is gone end. Raises KeysUnusable or OSError, and then all
+        stays as it was."""
         self.cluster.security.replace(read_keys(self.config), list(self.cluster.links.values()))
 
     def serving(self, urls: list[str]) -> None:

@@ -164,7 +164,8 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
         announced_on=node.announced_on,
         links=str(node.links),
     )
-    if not (node.links.key or node.config.open or is_loopback(node.peer_address)):
+    alone = node.config.peer[0] == "localhost" or is_loopback(node.peer_address)
+    if not (node.links.key or node.config.open or alone):
         _log.warning(
             "links are open: whoever reaches the peer port can read and post;"
             " dayfly keygen makes a key against that, --open says that it is meant"
@@ -211,7 +212,7 @@ def _rekey(node: Node) -> None:
     """Let a node read its keys again; a bad file is an error in the log and changes nothing."""
     try:
         node.rekey()
-    except KeysUnusable as error:
+    except (KeysUnusable, OSError) as error:
         _log.error("the keys stay as they were", reason=str(error))
     else:
         _log.info("keys read again", links=str(node.links), accepted=node.links.accepted)

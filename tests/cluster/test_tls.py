@@ -1,5 +1,7 @@
 """Certificates and channels in memory: the same authority everywhere, and who comes together with whom."""
 
+import resource
+
 import pytest
 from cryptography import x509
 
@@ -83,6 +85,27 @@ def test_a_certificate_is_renewed_before_it_runs_out_and_when_the_clock_was_set(
     clock_ms[0] = now_ms + 2 * LIFE_MS
     assert shake(*ends(aging, security(KEY))) == ["certificate", "certificate"]  # not valid yet
     clock_ms[0] = now_ms
+    assert shake(*ends(aging, security(KEY))) == []
+
+
+def test_a_certificate_that_cannot_be_renewed_is_shown_on() -> None:
+    """Without a free descriptor there is no new one; the old one is good for hours, and the next may do."""
+    clock_ms = [wall_ms() - RENEW_MS]
+    aging = LinkSecurity("c", [KEY], lambda: clock_ms[0])
+    clock_ms[0] += RENEW_MS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        old = aging.channel(dialled=True)
+        with pytest.raises(OSError, match="Too many open files"):
+            aging.replace([OTHER_KEY], [])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    theirs = security(KEY).channel(dialled=False)
+    assert old is not None
+    assert theirs is not None
+    assert shake(old, theirs) == []
+    assert aging.accepted == [KEY.fingerprint]
     assert shake(*ends(aging, security(KEY))) == []
 
 

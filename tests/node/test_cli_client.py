@@ -110,7 +110,7 @@ def test_list_is_a_table_on_a_terminal_or_ndjson_if_asked(node: NodeProcess) -> 
     lines = on_terminal("list", "--prefix", "table/", "--json", "--node", node.url).splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["table/1"]
     assert "no records" in on_terminal("list", "--prefix", "none/", "--node", node.url)
-    assert "no peers" in on_terminal("peers", "--node", node.url)
+    assert "no peers\nlinks: open\n" in on_terminal("peers", "--node", node.url)
 
 
 def test_hostile_texts_cannot_give_orders_to_a_terminal(node: NodeProcess) -> None:

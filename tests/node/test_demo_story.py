@@ -63,3 +63,13 @@ def test_lines_to_try_name_the_port_only_where_they_must() -> None:
     assert PLAN.tries([AMBER, BIRCH])[2] == "./scripts/dayfly post hello"
     elsewhere = replace(AMBER, http_port=9000)
     assert PLAN.tries([elsewhere, BIRCH])[2] == "./scripts/dayfly post hello --node http://127.0.0.1:9000"
+
+
+@pytest.mark.parametrize("links", ["open", "encrypted, key 0123456789abcdef"])
+def test_the_opening_says_how_links_are_secured(links: str) -> None:
+    """In words, and as a field; the line above everything stays short enough for a small terminal."""
+    plan = replace(PLAN, links=links)
+    (opening,) = plan.opening()
+    assert opening.text.endswith(f"\nlinks {links}")
+    assert opening.fields["links"] == links
+    assert len(f"{plan.headline}   Ctrl-C stops all") < 80

@@ -100,16 +100,20 @@ def test_batch_tells_what_a_record_costs() -> None:
 
 
 def test_throughput_counts_until_the_last_node_has_all(tmp_path: Path) -> None:
-    """Two real nodes: one payload a record, CPU for each; each node also writes where its time went."""
-    arguments = ("throughput", "--nodes", "2", "--records", "2500", "--json")
-    told = summary(bench(*arguments, BENCH_PROFILE=str(tmp_path)), 2)
+    """Two real nodes: one payload a record, CPU for each; each node also writes where its time went.
+
+    Measured open and with a key, side by side.
+    """
+    arguments = ("throughput", "--nodes", "2", "--records", "2500", "--key", "--json")
+    told = summary(bench(*arguments, BENCH_PROFILE=str(tmp_path)), 4)
     figures = told["median"]
-    assert (told["bench"], told["case"]) == ("throughput", "2 nodes")
+    assert (told["bench"], told["case"]) == ("throughput", "2 nodes, a key")
+    assert figures["cpu_us_per_record_all_ratio"] > 0
     assert figures["payloads_per_node"] == 1.0
     assert 0 < figures["records_per_s"] <= figures["posted_records_per_s"]
     assert abs(figures["wall_us_per_record"] * figures["records_per_s"] - 1e6) < 100
     profiles = [file.read_text() for file in tmp_path.iterdir()]
-    assert len(profiles) == 2
+    assert len(profiles) == 4
     assert all("unrolled_run" in text for text in profiles)
 
 
