@@ -17,8 +17,9 @@ import click
 from cluster.address import format_address
 from node import client, demo, keygen
 from node.client import EXIT_REFUSED, EXIT_USAGE, end
-from node.config import SETTINGS, Config, ConfigError, Origin, gather, load
+from node.config import Config, ConfigError, Origin, gather, load
 from node.node import VERSION
+from node.settings import SETTINGS
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

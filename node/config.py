@@ -1,20 +1,18 @@
-"""The node's settings: one table, read from four places, each value with its origin.
+"""The node's settings: one table (node/settings.py), read from four places, each value with its origin.
 
-Flags win over `DAYFLY_*` in the environment, that over `dayfly.toml`, that over the defaults. The table
-makes the flags, the names in the environment, the file's keys, the help and `--print-config`. A bad
+Flags win over `DAYFLY_*` in the environment, that over `dayfly.toml`, that over the defaults. A bad
 value is an error that names its origin, the value and the fix; nothing is guessed.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.key import ClusterKey
-from node import values
+from node.settings import SETTINGS, Setting
 
-ENV_PREFIX = "DAYFLY_"
 FILE_NAME = "dayfly.toml"
 FILES = (Path(FILE_NAME), Path("~/.config/dayfly") / FILE_NAME, Path("/etc/dayfly") / FILE_NAME)
 """Where the file is looked for; the first one found counts."""
@@ -47,160 +45,6 @@ class Config:
     bytes_max: int
     log_format: str
     log_level: str
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table.
-
-    Attributes:
-        name: of the flag (`--sync-interval`), of the file's key (`sync_interval`) and, in capitals and
-            with the prefix, of the environment variable.
-        default: as text, as anyone would write it.
-        parse: text to value; raises ValueError with what is wrong and how it should look.
-        help: one line.
-        metavar: how the value looks in `--help`; empty for a switch.
-        many: whether it can be given several times (in the environment: separated by commas).
-        secret: whether it is never shown and no flag, because anybody on the machine sees a command line.
-    """
-
-    name: str
-    default: str
-    parse: Callable[[str], Any]
-    help: str
-    metavar: str = ""
-    many: bool = False
-    secret: bool = False
-
-    @property
-    def key(self) -> str:
-        """The name in Python, in the file, and lower-case in the environment."""
-        return self.name.replace("-", "_")
-
-    @property
-    def env(self) -> str:
-        """The name in the environment."""
-        return ENV_PREFIX + self.key.upper()
-
-
-SETTINGS = (
-    Setting(
-        "http",
-        "127.0.0.1:8080",
-        values.http_address,
-        "Where clients reach this node; 0.0.0.0 with --lan.",
-        "HOST:PORT",
-    ),
-    Setting(
-        "peer",
-        "127.0.0.1:0",
-        values.peer_address,
-        "Where peers reach this node; port 0: any free one.",
-        "HOST:PORT",
-    ),
-    Setting(
-        "join",
-        "",
-        values.join_address,
-        "Peer port of a node to find the cluster by; repeat it.",
-        "HOST:PORT",
-        many=True,
-    ),
-    Setting(
-        "cluster",
-        "dayfly",
-        values.cluster,
-        "Name of the cluster; others are not linked with.",
-        "NAME",
-    ),
-    Setting(
-        "ttl",
-        "24h",
-        values.ttl_ms,
-        "How long a record lives; the same on every node.",
-        "DURATION",
-    ),
-    Setting(
-        "sync-interval",
-        "20s",
-        values.sync_interval_s,
-        "Longest time until loss is repaired.",
-        "DURATION",
-    ),
-    Setting(
-        "mesh-max",
-        "64",
-        values.mesh_max,
-        "Nodes up to which each is linked with all others.",
-        "COUNT",
-    ),
-    Setting(
-        "lan",
-        "false",
-        values.flag,
-        "Listen on all interfaces and announce this node on the local network.",
-    ),
-    Setting("key-file", "", values.path, "File with the cluster key; all links are then encrypted.", "FILE"),
-    Setting("key", "", values.keys, "The cluster key itself, in place of a file.", "KEY", secret=True),
-    Setting("open", "false", values.flag, "Links without a key are meant: do not warn of them."),
-    Setting(
-        "multicast",
-        "239.255.77.77:7946",
-        values.multicast_group,
-        "Group for beacons; off: none.",
-        "GROUP:PORT",
-    ),
-    Setting(
-        "name",
-        "",
-        values.name,
-        "What this node calls itself; default: made up.",
-        "NAME",
-    ),
-    Setting(
-        "http-host",
-        "",
-        values.host_name,
-        "Host name clients may use besides addresses; repeat it.",
-        "NAME",
-        many=True,
-    ),
-    Setting(
-        "data-dir",
-        "",
-        values.path,
-        "Directory that keeps records over restarts; default: memory only.",
-        "PATH",
-    ),
-    Setting(
-        "records-max",
-        "1000000",
-        values.positive,
-        "Most records held; then new ones are refused.",
-        "COUNT",
-    ),
-    Setting(
-        "bytes-max",
-        "512MiB",
-        values.bytes_max,
-        "Most bytes of text held; then new ones are refused.",
-        "SIZE",
-    ),
-    Setting(
-        "log-format",
-        "auto",
-        values.choice("auto", "text", "json"),
-        "Log lines; auto: text on a terminal.",
-        "KIND",
-    ),
-    Setting(
-        "log-level",
-        "info",
-        values.choice("debug", "info", "warning", "error"),
-        "Least level logged.",
-        "LEVEL",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)

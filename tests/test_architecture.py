@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from node.config import SETTINGS
+from node.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -96,7 +96,7 @@ def is_pure(path: str) -> bool:
         room == "validator"
         or (room in DRIVERS and stem not in DRIVERS[room] | {"__init__"})
         or (room == "api" and stem in PURE_API)
-        or path in ("node/config.py", "node/values.py")
+        or path in ("node/config.py", "node/settings.py", "node/values.py")
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node.config import SETTINGS
+from node.settings import SETTINGS
 from tests.node.commands import COMMAND, ENVIRONMENT, dayfly
 from tests.processes import ROOT, wait_until
 

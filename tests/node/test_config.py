@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cluster.key import ClusterKey
-from node.config import SETTINGS, Config, ConfigError, gather, load
+from node.config import Config, ConfigError, gather, load
+from node.settings import SETTINGS
 from node.values import TTL_MS_MAX
 
 ONE, TWO = ClusterKey(b"1" * 32), ClusterKey(b"2" * 32)
