@@ -9,8 +9,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from api import ops, records, seed
 from api.body import LeanHTTP
+from api.counts import ServerStatistics
 from api.errors import Problem, internal, render
-from api.guard import ServerStatistics
 from api.limits import HttpLimits
 from api.reply import Handler
 from node import Node

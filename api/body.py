@@ -12,15 +12,17 @@ from contextlib import AbstractAsyncContextManager
 from typing import cast
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
 from quart import Response
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from api.access import READING_POSTS
 from api.errors import Problem, render
 from api.guard import Guard
 from api.limits import HttpLimits
+from api.origin import SAFE_METHODS
 
 GUARD_EXTENSION = "dayfly.guard"
 """Where `serve` puts the server's Guard into a scope's extensions."""
@@ -41,6 +43,10 @@ class LeanHTTP(TrioASGIHTTPConnection):
             whole = await self._read(body, guard.limits.body_timeout_s, receive)
             if whole is None:
                 return
+            if self.scope["method"] not in SAFE_METHODS and self.scope["path"] not in READING_POSTS:
+                guard.access.take_post(
+                    client_address(self.scope), self._header(b"content-type"), whole, trio.current_time()
+                )
             request = self._create_request_from_scope(send)
             request.body.set_result(whole)
             response = await self.app.handle_request(request)
@@ -64,10 +70,11 @@ class LeanHTTP(TrioASGIHTTPConnection):
         return extensions.get(GUARD_EXTENSION) or Guard(HttpLimits())
 
     def _announced_bytes(self) -> int:
-        for name, value in self.scope["headers"]:
-            if name == b"content-length":
-                return int(value)  # h11 has checked the digits
-        return 0
+        return int(self._header(b"content-length") or 0)  # h11 has checked the digits
+
+    def _header(self, sought: bytes) -> bytes:
+        """Return the first value of a header; empty if there is none."""
+        return next((value for name, value in self.scope["headers"] if name == sought), b"")
 
     async def _send_response(self, send: ASGISendCallable, response: Response | WerkzeugResponse) -> None:
         """Send an answer: whole ones in one message, streams piece by piece without a time limit.
@@ -134,6 +141,11 @@ class _Body:
         """Return what was charged; a second time does nothing."""
         self._guard.give_back(self._size)
         self._size = 0
+
+
+def client_address(scope: HTTPScope | WebsocketScope) -> str:
+    """Return the address a request came from."""
+    return scope["client"][0] if scope["client"] else ""
 
 
 async def send_problem(problem: Problem, path: str, send: ASGISendCallable) -> None:

@@ -14,6 +14,7 @@ a timer task per request. Here:
 
 import math
 import os
+import ssl
 import struct
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Final
@@ -29,6 +30,7 @@ from api.fastpath import FastPath
 from api.guard import Guard
 from api.inbox import ConnectionTasks, log_failure
 from api.protocol import GuardedH11
+from api.tls import TlsStream
 
 RECEIVE_BYTES_MAX: Final = 64 * 1024
 """Bytes asked of the socket at once."""
@@ -57,13 +59,15 @@ class GuardedConnection(TCPServer):
         config: Config,
         context: WorkerContext,
         state: LifespanState,
+        tls: ssl.SSLContext | None,
         stream: trio.SocketStream,
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]  # annotated for TLS
         self._guard = guard
         self._limits = guard.limits
         self._fast_path = fast_path
-        self._stream = stream
+        self._transport = stream
+        self._stream = stream if tls is None else TlsStream(stream, tls)
         self._http: GuardedH11
         self._reading = trio.CancelScope()
         self._life = trio.CancelScope()
@@ -78,19 +82,20 @@ class GuardedConnection(TCPServer):
         exception ends the process.
         """
         try:
-            address = str(self._stream.socket.getpeername()[0])
+            address = str(self._transport.socket.getpeername()[0])
         except OSError:
             return  # reset before it was accepted
         if not self._guard.admit(address):
             return
         try:
-            await self._serve()
+            if await self._shake_hands():
+                await self._serve()
         except* Exception as failed:  # no single connection may end the node
             self._guard.statistics.connections_failed += 1
             log_failure("connection failed", failed)
         finally:
             self._guard.idle.discard(self._reading)
-            self._stream.socket.close()
+            self._transport.socket.close()
             self._guard.release(address)
 
     async def protocol_send(self, event: Event) -> None:
@@ -105,8 +110,21 @@ class GuardedConnection(TCPServer):
         elif isinstance(event, Updated):
             self._mark_idle(event.idle)
 
+    async def _shake_hands(self) -> bool:
+        """Agree on TLS if it is spoken here; False if that failed. Each waits in a task of its own."""
+        if isinstance(self._stream, TlsStream):
+            with trio.move_on_after(self._limits.handshake_timeout_s) as scope:
+                try:
+                    await self._stream.do_handshake()
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    self._guard.statistics.handshakes_failed += 1
+                    return False
+            self._guard.statistics.connections_cut += scope.cancelled_caught
+            return not scope.cancelled_caught
+        return True
+
     async def _serve(self) -> None:
-        socket = self._stream.socket
+        socket = self._transport.socket
         with self._life:
             async with ConnectionTasks() as tasks:
                 self._http = GuardedH11(
@@ -117,6 +135,7 @@ class GuardedConnection(TCPServer):
                     self.context,
                     tasks,
                     ConnectionState(self.state),
+                    isinstance(self._stream, TlsStream),
                     socket.getpeername()[:2],
                     socket.getsockname()[:2],
                     self.protocol_send,
@@ -177,7 +196,7 @@ class GuardedConnection(TCPServer):
         drained = 0
         while self._http.finished and drained <= self._limits.drain_bytes_max:
             try:
-                data = await self._stream.receive_some(RECEIVE_BYTES_MAX)
+                data = await self._transport.receive_some(RECEIVE_BYTES_MAX)  # of TLS the bare bytes: unread
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
             if not data:
@@ -226,11 +245,11 @@ class GuardedConnection(TCPServer):
         Returns:
             how many bytes it took; 0 also when the socket is gone: whoever waits to write will learn why.
         """
-        if not self._may_write_now or self.send_lock.locked():
+        if not self._may_write_now or self.send_lock.locked() or self._stream is not self._transport:
             return 0
         self._may_write_now = False
         try:
-            return os.write(self._stream.socket.fileno(), data)
+            return os.write(self._transport.socket.fileno(), data)
         except OSError:
             return 0
 
@@ -249,7 +268,7 @@ class GuardedConnection(TCPServer):
         except trio.TooSlowError:
             self._guard.statistics.connections_cut += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+            await trio.lowlevel.checkpoint()  # a broken TLS stream does not yield
         finally:
             if not sent:
                 self._reset()  # also lets later sends yield: trio's do on a closed socket, not after EOF
@@ -258,7 +277,7 @@ class GuardedConnection(TCPServer):
 
     def _reset(self) -> None:
         """Close at once and drop what the kernel still holds for the client."""
-        socket = self._stream.socket
+        socket = self._transport.socket
         if socket.fileno() >= 0:
             socket.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
             socket.close()

@@ -6,18 +6,18 @@ that is in hand whole needs none of that: nothing has to be awaited before the h
 to be kept and no half of a body to be held. Whatever else a request may be (chunked, large, slow to come,
 with `Expect`, HTTP/1.0, to another route) takes the ordinary way.
 
-The handlers are those that Quart calls; heads, Host and Origin are judged by the same functions.
+The handlers are those that Quart calls; heads and access are judged by the same functions.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 import h11
+import trio
 
 from api.errors import Problem, internal
 from api.guard import Guard
 from api.inbox import log_failure
-from api.origin import check_host_and_origin
 from api.reply import Handler, Reply
 
 FAST_BYTES_MAX: Final = 32 * 1024
@@ -36,15 +36,11 @@ class FastPath:
     Args:
         handlers: by path, as it stands in the request line.
         guard: Guard, whose bounds hold here too.
-        hosts_allowed: further host names, as in `check_host_and_origin`.
     """
 
-    def __init__(
-        self, handlers: Mapping[bytes, Handler], guard: Guard, hosts_allowed: frozenset[str]
-    ) -> None:
+    def __init__(self, handlers: Mapping[bytes, Handler], guard: Guard) -> None:
         self._handlers = handlers
         self._guard = guard
-        self._hosts_allowed = hosts_allowed
 
     def body_bytes(self, request: h11.Request, headers: Headers) -> int | None:
         """Say how long a request's body is, or None when it must take the ordinary way."""
@@ -60,17 +56,19 @@ class FastPath:
             return None
         return size if size <= min(FAST_BYTES_MAX, self._guard.limits.body_bytes_max) else None
 
-    async def answer(self, target: bytes, headers: Headers, body: bytes) -> Reply:
+    async def answer(self, target: bytes, headers: Headers, body: bytes, address: str) -> Reply:
         """Answer a request that `body_bytes` let pass. Whatever goes wrong becomes the reply."""
         path = target.decode("ascii")
         if not self._guard.take(len(body)):
             busy = Problem("busy", "the bodies in hand leave no room for this one", {"retry-after": "1"})
             return Reply.refusing(busy, path)
         try:
-            problem = check_host_and_origin(headers, "POST", False, self._hosts_allowed)
+            access, now_s = self._guard.access, trio.current_time()
+            problem = access.check(headers, "POST", path, address, now_s, is_websocket=False)
             if problem is not None:
                 return Reply.refusing(problem, path)
             content_type = next((value for name, value in headers if name == b"content-type"), b"")
+            access.take_post(address, content_type, body, now_s)
             return await self._handlers[target](body, content_type.decode("latin-1"))
         except Problem as problem:
             return Reply.refusing(problem, path)

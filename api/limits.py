@@ -42,6 +42,10 @@ class HttpLimits:
     """Seconds from a request's head to the end of its body, in total; then 408. 8 MiB in 15 s is 4.5
     Mbit/s: a slow uplink. A limit per read instead would let one byte a second go on for ever."""
 
+    handshake_timeout_s: float = 5.0
+    """Seconds from the connect to the end of the TLS handshake; then the connection is closed. Two round
+    trips: a second on the worst satellite link."""
+
     head_timeout_s: float = 10.0
     """Seconds from the connect, or from the first byte of a later request, to the end of its head, in
     total; then the connection is closed. A head is one or two packets."""

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response
 
-from api.guard import ServerStatistics
+from api.counts import ServerStatistics
 from api.limits import HttpLimits
 from api.parse import JSON_DEPTH_MAX
 from api.records import BATCH_LINES_MAX, LIMIT_MAX
@@ -51,6 +51,7 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
         "cluster": node.config.cluster,
         "links": str(node.links),
         "link_keys": msgspec.to_builtins(node.links),
+        "access": _access_view(node),
         "rules": node.rules,
         "started_at": node.started.wall_ms,
         "wall_ms": node.wall_ms(),
@@ -85,6 +86,17 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
             **LINK_LIMITS,
             "http": msgspec.to_builtins(limits),
         },
+    }
+
+
+def _access_view(node: Node) -> dict[str, Any]:
+    """Show what clients need to be let in; none of their secrets is known here."""
+    config = node.config
+    writing = config.auth_password is not None or config.write_token is not None
+    return {
+        "writing": "protected" if writing else "open",
+        "reading": "open" if config.read_token is None else "protected",
+        "https": config.http_cert is not None,
     }
 
 

@@ -79,11 +79,13 @@ class GuardedH11(H11Protocol):
         context: WorkerContext,
         task_group: TaskGroup,
         state: ConnectionState,
+        tls: bool,
         client: tuple[str, int] | None,
         server: tuple[str, int] | None,
         send: Callable[[Event], Awaitable[None]],
     ) -> None:
-        super().__init__(self._call_app, config, context, task_group, state, False, client, server, send)
+        super().__init__(self._call_app, config, context, task_group, state, tls, client, server, send)
+        self._tls = tls
         self.finished = False
         """Set by the connection once it is being closed: no further event counts."""
         self._limits = limits
@@ -179,7 +181,9 @@ class GuardedH11(H11Protocol):
         pieces: list[bytes] = []
         while isinstance(event := self.connection.next_event(), h11.Data):
             pieces.append(bytes(event.data))
-        status, more, body = await self._fast_path.answer(request.target, headers, b"".join(pieces))
+        status, more, body = await self._fast_path.answer(
+            request.target, headers, b"".join(pieces), self.client[0] if self.client else ""
+        )
         wire = [(name.encode(), value.encode("latin-1")) for name, value in more.items()]
         wire.append((b"content-length", str(len(body)).encode()))
         answer = (self._response(status, wire), h11.Data(data=body), _END)
@@ -233,7 +237,7 @@ class GuardedH11(H11Protocol):
             self.config,
             self.context,
             self.task_group,
-            False,
+            self._tls,
             self.client,
             self.server,
             self.stream_send,

@@ -9,8 +9,9 @@ tests/api/test_server_pins.py fails when a new one no longer fits.
 
     api.limits      every bound, with its reason
     api.guard       the counts that all connections share
-    api.origin      which hosts are answered, which web pages may talk to us (pure)
+    api.access      who may do what: Host and Origin, credentials, rates (pure)
     api.heads       which request heads are refused (pure)
+    api.tls         HTTPS, if there is a certificate
     api.connection  one TCP connection: deadlines, closing, containment
     api.protocol    HTTP/1.1 on it
     api.fastpath    small POSTs to the busiest routes, past all of what follows
@@ -21,6 +22,7 @@ tests/api/test_server_pins.py fails when a new one no longer fits.
 
 import resource
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
@@ -42,12 +44,13 @@ from hypercorn.typing import (
     WWWScope,
 )
 
-from api.body import GUARD_EXTENSION, LeanHTTP, send_handshake_problem, send_problem
+from api.access import Access
+from api.body import GUARD_EXTENSION, LeanHTTP, client_address, send_handshake_problem, send_problem
 from api.connection import GuardedConnection
+from api.counts import ServerCounts, ServerStatistics
 from api.fastpath import FastPath
-from api.guard import Guard, ServerCounts, ServerStatistics
+from api.guard import Guard
 from api.limits import HttpLimits
-from api.origin import check_host_and_origin
 from api.reply import Handler
 
 __all__ = ["HttpLimits", "LeanHTTP", "ServerCounts", "ServerStatistics", "serve"]
@@ -67,7 +70,8 @@ async def serve(
     limits: HttpLimits,
     *,
     shutdown: Callable[[], Awaitable[None]],
-    hosts_allowed: frozenset[str] = frozenset(),
+    access: Access | None = None,
+    tls: ssl.SSLContext | None = None,
     statistics: ServerStatistics | None = None,
     fast_routes: Mapping[bytes, Handler] | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
@@ -79,7 +83,8 @@ async def serve(
         bind: `host:port`; an IPv6 host in brackets; port 0 takes a free one.
         limits: HttpLimits. `connections_max` is lowered to what RLIMIT_NOFILE leaves.
         shutdown: awaited once; its return ends the server.
-        hosts_allowed: host names answered besides addresses and localhost, lower case, without port.
+        access: who may do what; None for the rules that need no settings.
+        tls: as `server_context` makes it, for HTTPS; None for HTTP.
         statistics: where to count; None for nowhere.
         fast_routes: handlers by path for POSTs that need not go through `app` (see api/fastpath.py).
         task_status: `started` is called with the list of URLs once connections are accepted.
@@ -90,18 +95,18 @@ async def serve(
     """
     listener = _listen(bind)
     with listener:
-        guard = Guard(fit_to_files(limits), statistics)
-        fast_path = FastPath(fast_routes or {}, guard, hosts_allowed)
+        guard = Guard(fit_to_files(limits), statistics, access)
+        fast_path = FastPath(fast_routes or {}, guard)
         config = _config(limits)
         context = WorkerContext(None)
-        wrapped = ASGIWrapper(partial(_gate, app, guard, hosts_allowed))
+        wrapped = ASGIWrapper(partial(_gate, app, guard))
         state: LifespanState = {}
         lifespan = Lifespan(wrapped, config, state)
         async with trio.open_nursery() as lifespan_nursery:
             await lifespan_nursery.start(lifespan.handle_lifespan)
             await lifespan.wait_for_startup()
             async with trio.open_nursery() as connections:
-                handler = partial(GuardedConnection, guard, fast_path, wrapped, config, context, state)
+                handler = partial(GuardedConnection, guard, fast_path, wrapped, config, context, state, tls)
                 async with trio.open_nursery() as accepting:
                     accepting.start_soon(
                         partial(
@@ -111,7 +116,7 @@ async def serve(
                             handler_nursery=connections,
                         )
                     )
-                    task_status.started([_url(listener)])
+                    task_status.started([_url(listener, tls is not None)])
                     await shutdown()
                     await context.terminated.set()  # from here on every answer is its connection's last
                     accepting.cancel_scope.cancel()
@@ -124,18 +129,24 @@ async def serve(
 async def _gate(
     app: ASGIFramework,
     guard: Guard,
-    hosts_allowed: frozenset[str],
     scope: Scope,
     receive: ASGIReceiveCallable,
     send: ASGISendCallable,
 ) -> None:
-    """Let a request through to the application if its Host and Origin may pass."""
+    """Let a request through to the application if it may pass (api/access.py)."""
     if scope["type"] == "lifespan":
         await app(scope, receive, send)
         return
     is_websocket = scope["type"] == "websocket"
     method = scope["method"] if scope["type"] == "http" else "GET"
-    problem = check_host_and_origin(scope["headers"], method, is_websocket, hosts_allowed)
+    problem = guard.access.check(
+        list(scope["headers"]),
+        method,
+        scope["path"],
+        client_address(scope),
+        trio.current_time(),
+        is_websocket=is_websocket,
+    )
     if problem is None:
         scope["extensions"][GUARD_EXTENSION] = guard  # type: ignore[assignment]  # ASGI allows any value
         await app(scope, receive, send)
@@ -155,9 +166,10 @@ def _listen(bind: str) -> trio.socket.SocketType:
     return trio.socket.from_stdlib_socket(listener)
 
 
-def _url(listener: trio.socket.SocketType) -> str:
+def _url(listener: trio.socket.SocketType, tls: bool) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def fit_to_files(limits: HttpLimits) -> HttpLimits:

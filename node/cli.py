@@ -19,7 +19,10 @@ from node import client, demo, keygen
 from node.client import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import Config, ConfigError, Origin, gather, load
 from node.node import VERSION
-from node.settings import SETTINGS
+from node.settings import SETTINGS, Setting
+
+HIDDEN = '"***"'
+"""What is shown in place of a secret."""
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -67,7 +70,7 @@ def cli() -> None:
 
 def _setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add one option per row of the settings table."""
-    for setting in reversed([s for s in SETTINGS if not s.secret]):
+    for setting in reversed([s for s in SETTINGS if s.flag]):
         shown = f"[{setting.env}; default: {setting.default or 'none'}]"
         if setting.metavar:
             option = click.option(
@@ -146,13 +149,16 @@ def _print_config(gathered: dict[str, list[Origin]], config: Config) -> None:
     resolved = {"http": format_address(*config.http), "peer": format_address(*config.peer)}
     for setting in SETTINGS:
         origins = gathered[setting.key]
-        texts = [_toml(resolved.get(setting.key, o.text)) for o in origins]
+        texts = [_shown(setting, resolved.get(setting.key, o.text)) for o in origins]
         value = f"[{', '.join(texts)}]" if setting.many else texts[-1]
         source = origins[-1].source if origins else "default"
-        if setting.secret and origins[-1].text:
-            click.echo(f"# {setting.key} is given and not shown".ljust(48) + f" # {source}")
-            continue
-        click.echo(f"{setting.key + ' = ' + value:48} # {source}")
+        hidden = "# " if setting.secret and value == HIDDEN else ""  # or it would be read back as the secret
+        click.echo(f"{hidden + setting.key + ' = ' + value:48} # {source}")
+
+
+def _shown(setting: Setting, text: str) -> str:
+    """Return a setting's text as TOML that others may see: where a secret is read from, not the secret."""
+    return HIDDEN if setting.secret and text and not text.startswith("file:") else _toml(text)
 
 
 def _toml(text: str) -> str:

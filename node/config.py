@@ -24,7 +24,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What one node needs to know, parsed and checked. Units are in the names."""
+    """What one node needs to know, parsed and checked. Units are in the names; secrets are their SHA-256."""
 
     http: tuple[str, int]
     peer: tuple[str, int]
@@ -40,6 +40,13 @@ class Config:
     multicast: tuple[str, int] | None
     name: str
     http_host: frozenset[str]
+    http_cert: Path | None
+    http_key: Path | None
+    auth_user: str
+    auth_password: bytes | None
+    write_token: bytes | None
+    read_token: bytes | None
+    post_rate: float | None
     data_dir: Path | None
     records_max: int
     bytes_max: int
@@ -73,10 +80,10 @@ def gather(
     for setting in SETTINGS:
         if flags.get(setting.key):
             gathered[setting.key] = [Origin(t, f"--{setting.name}") for t in flags[setting.key]]
-        elif setting.env in environment:
-            text = environment[setting.env]
+        elif names := [n for n in setting.envs if n in environment]:
+            text = environment[names[0]]
             texts = [t.strip() for t in text.split(",") if t.strip()] if setting.many else [text]
-            gathered[setting.key] = [Origin(t, setting.env) for t in texts]
+            gathered[setting.key] = [Origin(t, names[0]) for t in texts]
         elif setting.key in table:
             gathered[setting.key] = [Origin(t, f"{path}") for t in _texts(setting, table[setting.key], path)]
         elif setting.many:
@@ -97,10 +104,13 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
         parsed: list[Any] = []
         for origin in gathered[setting.key]:
             try:
+                if setting.secret and not origin.text and origin.source.startswith(("-", *setting.envs)):
+                    raise ValueError("it is empty; leave it out, or give a secret")  # as of an unset variable
                 parsed.append(setting.parse(origin.text))
             except ValueError as error:
                 raise ConfigError(f"{setting.name} (from {origin.source}): {error}") from None
         found[setting.key] = tuple(parsed) if setting.many else parsed[-1]
+    _check_pairs(found, gathered)
     everywhere = "0.0.0.0" if found["lan"] else "127.0.0.1"  # noqa: S104 - only when the user says --lan
     for key in ("http", "peer"):
         host, port = found[key]
@@ -115,6 +125,19 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
     return Config(**found)
 
 
+def _check_pairs(found: Mapping[str, Any], gathered: Mapping[str, Sequence[Origin]]) -> None:
+    """Refuse one of two settings that mean something only together."""
+    for one, other in (
+        ("auth_user", "auth_password"),
+        ("auth_password", "auth_user"),
+        ("http_key", "http_cert"),
+    ):
+        if found[one] and not found[other]:
+            one_name, other_name = one.replace("_", "-"), other.replace("_", "-")
+            source = gathered[one][-1].source
+            raise ConfigError(f"{one_name} (from {source}): it needs --{other_name} beside it")
+
+
 def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:
     paths = [file] if file is not None else [p.expanduser() for p in FILES]
     path = next((p for p in paths if p.is_file()), None)
@@ -127,7 +150,8 @@ def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    secret = next((s.key for s in SETTINGS if s.secret and table.get(s.key)), None)
+    texts = {s.key: str(table.get(s.key, "")) for s in SETTINGS if s.secret}
+    secret = next((key for key, text in texts.items() if text and not text.startswith("file:")), None)
     if secret is not None and mode & 0o077:
         raise ConfigError(f"{path}: holds {secret} and is open to other users; type: chmod 600 {path}")
     unknown = sorted(set(table) - {s.key for s in SETTINGS})

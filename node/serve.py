@@ -8,6 +8,7 @@ says goodbye. A journal is read before all that and closed after it. All of the 
 import gc
 import os
 import signal
+import ssl
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,17 @@ from typing import cast
 import structlog
 import trio
 
-from api import HttpLimits, ServerStatistics, create_app, fast_routes, fit_to_files, serve
+from api import (
+    Access,
+    Credentials,
+    HttpLimits,
+    ServerStatistics,
+    create_app,
+    fast_routes,
+    fit_to_files,
+    serve,
+    server_context,
+)
 from cluster.address import format_address, is_loopback
 from node.config import Config
 from node.keys import KeysUnusable
@@ -131,7 +142,8 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
         bind,
         limits,
         shutdown=stopping.wait,
-        hosts_allowed=node.config.http_host,
+        access=_access(node.config, statistics),
+        tls=_tls(node.config),
         statistics=statistics,
         fast_routes=fast_routes(node),
     )
@@ -170,7 +182,37 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
             "links are open: whoever reaches the peer port can read and post;"
             " dayfly keygen makes a key against that, --open says that it is meant"
         )
+    if note := _exposure(node.config):
+        _log.warning(note, http=node.http_urls[0])
     return http_over
+
+
+def _access(config: Config, statistics: ServerStatistics) -> Access:
+    known = Credentials(config.auth_user, config.auth_password, config.write_token, config.read_token)
+    return Access(config.http_host, known, config.post_rate, statistics)
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    """Read the certificate, if one is named. Raises StartError."""
+    if config.http_cert is None:
+        return None
+    try:
+        return server_context(config.http_cert, config.http_key)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
+def _exposure(config: Config) -> str:
+    """Say in a line what clients of other machines find open; nothing if none are there or all is closed."""
+    if is_loopback(config.http[0]) or config.http[0] == "localhost":
+        return ""
+    may_write = config.auth_password is None and config.write_token is None
+    if may_write or config.read_token is None:
+        what = "post and read" if may_write and config.read_token is None else "post" if may_write else "read"
+        return f"whoever reaches this node's HTTP port may {what} (see --write-token and --read-token)"
+    if config.http_cert is None:
+        return "passwords and tokens cross the network in clear (see --http-cert)"
+    return ""
 
 
 def _settle_collector() -> None:

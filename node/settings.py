@@ -22,7 +22,9 @@ class Setting:
         help: one line.
         metavar: how the value looks in `--help`; empty for a switch.
         many: whether it can be given several times (in the environment: separated by commas).
-        secret: whether it is never shown and no flag, because anybody on the machine sees a command line.
+        secret: whether its text is shown to nobody.
+        alias: a further name in the environment, the original's; ours wins.
+        flag: whether it can be given on the command line, which anybody on the machine sees.
     """
 
     name: str
@@ -31,7 +33,9 @@ class Setting:
     help: str
     metavar: str = ""
     many: bool = False
+    alias: str = ""
     secret: bool = False
+    flag: bool = True
 
     @property
     def key(self) -> str:
@@ -42,6 +46,11 @@ class Setting:
     def env(self) -> str:
         """The name in the environment."""
         return ENV_PREFIX + self.key.upper()
+
+    @property
+    def envs(self) -> tuple[str, ...]:
+        """All names in the environment, the strongest first."""
+        return (self.env, self.alias) if self.alias else (self.env,)
 
 
 SETTINGS = (
@@ -102,7 +111,9 @@ SETTINGS = (
         "Listen on all interfaces and announce this node on the local network.",
     ),
     Setting("key-file", "", values.path, "File with the cluster key; all links are then encrypted.", "FILE"),
-    Setting("key", "", values.keys, "The cluster key itself, in place of a file.", "KEY", secret=True),
+    Setting(
+        "key", "", values.keys, "The cluster key itself, in place of a file.", "KEY", secret=True, flag=False
+    ),
     Setting("open", "false", values.flag, "Links without a key are meant: do not warn of them."),
     Setting(
         "multicast",
@@ -125,6 +136,60 @@ SETTINGS = (
         "Host name clients may use besides addresses; repeat it.",
         "NAME",
         many=True,
+    ),
+    Setting(
+        "http-cert",
+        "",
+        values.path,
+        "PEM file with a certificate and its chain: clients are served by HTTPS only.",
+        "PATH",
+    ),
+    Setting(
+        "http-key",
+        "",
+        values.path,
+        "PEM file with the certificate's private key; default: it is in --http-cert.",
+        "PATH",
+    ),
+    Setting(
+        "auth-user",
+        "",
+        values.user,
+        "User that may post and read, by Basic auth; then nobody else may post.",
+        "NAME",
+        alias="AUTH_USER",
+    ),
+    Setting(
+        "auth-password",
+        "",
+        values.secret,
+        "That user's password; file:PATH reads it from a file.",
+        "SECRET",
+        alias="AUTH_PASSWORD",
+        secret=True,
+    ),
+    Setting(
+        "write-token",
+        "",
+        values.secret,
+        "Bearer token that may post and read; then nobody else may post; or file:PATH.",
+        "SECRET",
+        secret=True,
+    ),
+    Setting(
+        "read-token",
+        "",
+        values.secret,
+        "Bearer token that may read; then nobody else may, but who may post by one; or file:PATH.",
+        "SECRET",
+        secret=True,
+    ),
+    Setting(
+        "post-rate",
+        "auto",
+        values.post_rate,
+        "Records a second from one client's address; auto: 5000, and any number from this machine.",
+        "COUNT",
     ),
     Setting(
         "data-dir",

@@ -1,8 +1,10 @@
-"""What people write for a setting, as text, to the value it means. Pure.
+"""What people write for a setting, as text, to the value it means. Pure, but for secrets read from a file.
 
 Every function raises ValueError with the bad text and how it should look.
 """
 
+import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,9 @@ MESH_NODES_MIN, MESH_NODES_MAX = 4, 100
 the cluster changes its shape."""
 
 SYNC_INTERVAL_S_MIN = 1.0
+
+SECRET_BYTES_MAX = 1024
+"""Characters of a password or token: more than any generator makes; in base64 far below a head's 16 KiB."""
 
 
 def duration_s(text: str) -> float:
@@ -160,6 +165,44 @@ def path(text: str) -> Path | None:
     if "\0" in text:
         raise ValueError(f"{text!r} is not a path")
     return Path(text).expanduser() if text else None
+
+
+def user(text: str) -> str:
+    """Check a user's name for Basic auth, which ends it at the first colon; empty is none."""
+    if not text.isprintable() or ":" in text or len(text.encode()) > 64:
+        raise ValueError(f"{text!r} is not a user's name of at most 64 printable bytes without a colon")
+    return text
+
+
+def secret(text: str) -> bytes | None:
+    """Read a password or token, or the file that `file:PATH` names, as its SHA-256; empty is None.
+
+    Only the hash is kept: a comparison needs no more, and nothing that shows a Config shows the secret.
+    What is wrong with a secret is said without showing it.
+    """
+    if not text:
+        return None
+    if text.startswith("file:"):
+        text = _first_line(Path(text.removeprefix("file:")).expanduser())
+    if not text or not (text.isascii() and text.isprintable()) or len(text) > SECRET_BYTES_MAX:
+        raise ValueError(f"a secret is 1 to {SECRET_BYTES_MAX} printable ASCII characters; this is not")
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _first_line(file: Path) -> str:
+    try:
+        with file.open(encoding="ascii", errors="replace") as lines:
+            return lines.readline(SECRET_BYTES_MAX + 2).removesuffix("\n")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"the file {str(file)!r} cannot be read: {why}") from None
+
+
+def post_rate(text: str) -> float | None:
+    """Read records a second for one client's address: `auto` is None, `off` has no end."""
+    if text == "auto":
+        return None
+    return math.inf if text in ("off", "none", "false") else float(positive(text))
 
 
 def choice(*words: str) -> Callable[[str], str]:

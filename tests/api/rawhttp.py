@@ -4,6 +4,7 @@ Ordinary clients cannot be made to misbehave; this one does nothing else.
 """
 
 import os
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Self
 import trio
 from hypercorn.typing import ASGIFramework
 
+from api.access import Access
 from api.reply import Handler
 from api.server import HttpLimits, ServerStatistics, serve
 
@@ -188,7 +190,8 @@ class Running:
 async def running(
     app: ASGIFramework,
     limits: HttpLimits | None = None,
-    hosts_allowed: frozenset[str] = frozenset(),
+    access: Access | None = None,
+    tls: ssl.SSLContext | None = None,
     fast_routes: Mapping[bytes, Handler] | None = None,
 ) -> AsyncGenerator[Running]:
     """Run a server for the length of the block."""
@@ -200,7 +203,8 @@ async def running(
             "127.0.0.1:0",
             limits or HttpLimits(),
             shutdown=stop.wait,
-            hosts_allowed=hosts_allowed,
+            access=access,
+            tls=tls,
             statistics=statistics,
             fast_routes=fast_routes,
             task_status=task_status,

@@ -16,7 +16,7 @@ from tests.api.nodes import lone_node, rss_mb
 from tests.processes import Answer, NodeProcess
 from validator import sign
 
-SECRET = "hunter2"  # noqa: S105 - everybody knows it
+SECRET = "hunter2"
 """Stands in payloads and must not come back in any refusal."""
 
 ANSWER_S_MAX = 1.0

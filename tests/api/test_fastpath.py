@@ -78,9 +78,9 @@ def test_only_a_small_plain_post_to_its_routes_may_be_fast(request_bytes: bytes,
     connection.receive_data(request_bytes.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
     request = connection.next_event()
     assert isinstance(request, h11.Request)
-    fast_path = FastPath(Fast().routes, Guard(HttpLimits()), frozenset())
+    fast_path = FastPath(Fast().routes, Guard(HttpLimits()))
     assert fast_path.body_bytes(request, list(request.headers)) == size
-    small = FastPath(Fast().routes, Guard(HttpLimits(body_bytes_max=4)), frozenset())
+    small = FastPath(Fast().routes, Guard(HttpLimits(body_bytes_max=4)))
     assert small.body_bytes(request, list(request.headers)) in (0, None)
 
 

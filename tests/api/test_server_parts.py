@@ -4,7 +4,8 @@ import trio
 import trio.testing
 from hypercorn.typing import HTTPRequestEvent, WebsocketReceiveEvent
 
-from api.guard import Guard, ServerCounts
+from api.counts import ServerCounts
+from api.guard import Guard
 from api.inbox import BYTES_MAX, EVENTS_MAX, Inbox
 from api.limits import HttpLimits
 

@@ -13,6 +13,7 @@ from hypercorn.events import Event, RawData
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ConnectionState, Scope
 
+from api.access import Access
 from api.fastpath import FastPath
 from api.guard import Guard
 from api.inbox import ConnectionTasks
@@ -167,7 +168,7 @@ async def test_what_may_not_pass_is_answered_and_closed(request_bytes: bytes, st
 async def test_a_rebound_name_and_a_foreign_page_are_refused() -> None:
     """421 and 403 as problem+json, over HTTP and as the answer to a handshake; the app sees neither."""
     app = PlainApp()
-    async with running(app, hosts_allowed=frozenset({"dayfly.lan"})) as server:
+    async with running(app, access=Access(frozenset({"dayfly.lan"}))) as server:
         client = await server.client()
         answer = await client.ask(GET.replace(b"127.0.0.1", b"evil.example"))
         assert (answer.status, answer.headers["content-type"]) == (421, "application/problem+json")
@@ -218,8 +219,10 @@ async def test_head_and_body_leave_in_one_write() -> None:
                 state, context = ConnectionState({}), WorkerContext(None)
                 app = ASGIWrapper(sized_answers)
                 limits = HttpLimits()
-                fast_path = FastPath({}, Guard(limits), frozenset())
-                http = GuardedH11(limits, fast_path, app, Config(), context, tasks, state, None, None, send)
+                fast_path = FastPath({}, Guard(limits))
+                http = GuardedH11(
+                    limits, fast_path, app, Config(), context, tasks, state, False, None, None, send
+                )
                 await http.handle(RawData(GET.replace(b" / ", b" %s " % path)))
             assert len(writes) == count
             assert writes[0].startswith(b"HTTP/1.1 200 OK\r\n")

@@ -29,9 +29,9 @@ def test_help_names_every_command() -> None:
 def test_help_of_up_names_every_setting_its_variable_and_its_default() -> None:
     """The one table of settings is the help."""
     shown = re.sub(r"\s+", " ", dayfly("up", "--help").out)
-    assert {s.env for s in SETTINGS if s.secret} == {"DAYFLY_KEY"}
+    assert {s.env for s in SETTINGS if not s.flag} == {"DAYFLY_KEY"}
     assert "DAYFLY_KEY itself" in shown
-    for setting in [s for s in SETTINGS if not s.secret]:
+    for setting in [s for s in SETTINGS if s.flag]:
         assert f"--{setting.name}" in shown
         assert f"[{setting.env}; default: {setting.default or 'none'}]" in shown
 
@@ -77,6 +77,19 @@ def test_a_bad_setting_in_the_environment_names_the_variable() -> None:
 
 
 # --- print-config ---------------------------------------------------------------------------------------
+
+
+def test_print_config_shows_no_secret_and_stays_a_file(tmp_path: Path) -> None:
+    """Where a secret comes from is shown; the secret is not, and what stands for it is only a comment."""
+    flags = ("--write-token", "hunter2", "--auth-user", "ann", "--read-token", "file:/dev/null")
+    refused = dayfly("up", "--print-config", *flags, AUTH_PASSWORD="hunter2", cwd=tmp_path)
+    assert "a secret is 1 to" in refused.err
+    shown = dayfly("up", "--print-config", *flags[:-2], AUTH_PASSWORD="hunter2", cwd=tmp_path).out
+    assert "hunter2" not in shown + refused.err
+    assert re.search(r'^# write_token = "\*{3}" +# --write-token$', shown, re.MULTILINE)
+    assert re.search(r'^# auth_password = "\*{3}" +# AUTH_PASSWORD$', shown, re.MULTILINE)
+    (tmp_path / "dayfly.toml").write_text(shown)
+    assert dayfly("up", "--print-config", AUTH_PASSWORD="x", cwd=tmp_path).code == 0
 
 
 def test_print_config_is_a_file_that_gives_the_same_again(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,13 @@ KINDS: dict[str, tuple[str, str, str, Any]] = {
     "multicast": ("224.0.0.9:1", "224.0.0.9:2", "239.0.0.9:3", ("239.0.0.9", 3)),
     "name": ("ash", "birch", "cedar", "cedar"),
     "http_host": ("a.example", "b.example", "C.example", frozenset({"c.example"})),
+    "http_cert": ("a.pem", "/b.pem", "c.pem", Path("c.pem")),
+    "http_key": ("a.pem", "/b.pem", "c.pem", Path("c.pem")),
+    "auth_user": ("ann", "bob", "cy", "cy"),
+    "auth_password": ("a", "b", "c c", sha256(b"c c").digest()),
+    "write_token": ("a", "b", "c:c", sha256(b"c:c").digest()),
+    "read_token": ("a", "b", "c", sha256(b"c").digest()),
+    "post_rate": ("auto", "1", "off", inf),
     "data_dir": ("one", "/two", "/three/3", Path("/three/3")),
     "records_max": ("1", "2", "3", 3),
     "bytes_max": ("1MiB", "2MiB", "3MiB", 3 << 20),
@@ -36,6 +45,9 @@ KINDS: dict[str, tuple[str, str, str, Any]] = {
     "log_level": ("debug", "info", "error", "error"),
 }
 """Per setting: three good texts, and what the third means."""
+
+PARTNERS = {"http_key": "http_cert", "auth_user": "auth_password", "auth_password": "auth_user"}
+"""Settings that mean nothing without another."""
 
 ATTRIBUTES = {"ttl": "ttl_ms", "sync_interval": "sync_interval_s"}
 
@@ -96,7 +108,8 @@ def test_flag_beats_environment_beats_file_beats_default(key: str, tmp_path: Pat
         assert [(o.text, o.source) for o in gathered[key]] == [(text, source)]
     defaults = gather({}, {}, None)[key]
     assert [(o.text, o.source) for o in defaults] == ([] if setting.many else [(setting.default, "default")])
-    assert getattr(load(steps[0][0]), ATTRIBUTES.get(key, key)) == meaning
+    partner = {PARTNERS[key]: ["x"]} if key in PARTNERS else {}
+    assert getattr(load(gather({key: [three], **partner}, {}, None)), ATTRIBUTES.get(key, key)) == meaning
 
 
 def test_without_anything_a_node_stays_on_this_machine() -> None:
@@ -116,6 +129,13 @@ def test_without_anything_a_node_stays_on_this_machine() -> None:
         multicast=("239.255.77.77", 7946),
         name="",
         http_host=frozenset(),
+        http_cert=None,
+        http_key=None,
+        auth_user="",
+        auth_password=None,
+        write_token=None,
+        read_token=None,
+        post_rate=None,
         data_dir=None,
         records_max=1_000_000,
         bytes_max=512 << 20,
@@ -237,6 +257,11 @@ BAD: list[tuple[str, str, str]] = [
     ("http-host", "http://node.example", "without a port"),
     ("http-host", "node example", "without a port"),
     ("http-host", "no\tde", "without a port"),
+    ("http-cert", "a\0", "is not a path"),
+    ("auth-user", "a:b", "without a colon"),
+    ("auth-user", "a\n", "without a colon"),
+    ("post-rate", "0", "at least 1"),
+    ("post-rate", "many", "at least 1"),
     ("records-max", "0", "at least 1"),
     ("records-max", "-1", "at least 1"),
     ("records-max", "1e6", "at least 1"),
@@ -310,6 +335,51 @@ def test_a_found_file_that_cannot_be_used_is_refused_too() -> None:
     """A broken dayfly.toml in the way is not passed over in silence."""
     write(Path("dayfly.toml"), "nonsense")
     assert refusal().startswith("dayfly.toml: ")
+
+
+# --- secrets -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["hunter2\n", "hunter2\x7f", "hünter2", "hunter2" * 200])
+def test_a_bad_secret_is_refused_without_showing_it(text: str) -> None:
+    """The origin is named as for any setting; the value is not."""
+    message = refusal({"write_token": [text]})
+    assert message.startswith("write-token (from --write-token): a secret is 1 to 1024 printable")
+    assert "nter2" not in message
+
+
+def test_an_empty_secret_is_no_way_to_have_none() -> None:
+    """`--write-token "$TOKEN"` with TOKEN unset must not start an open node."""
+    assert "it is empty" in refusal({"write_token": [""]})
+    assert "AUTH_PASSWORD): it is empty" in refusal(environment={"AUTH_PASSWORD": "", "AUTH_USER": "a"})
+    assert load_from(file=write(Path("f.toml"), "read_token = ''")).read_token is None
+
+
+def test_a_secret_is_read_from_the_first_line_of_a_file() -> None:
+    """An editor's line end is not part of it; what cannot be read is named, and an empty file refused."""
+    write(Path("t"), "s3cret\n")
+    digest = sha256(b"s3cret").digest()
+    assert load_from({"read_token": ["file:t"]}).read_token == digest
+    assert "the file 'none' cannot be read: No such file" in refusal({"read_token": ["file:none"]})
+    write(Path("t"), "")
+    assert "a secret is" in refusal({"read_token": ["file:t"]})
+
+
+def test_the_originals_names_are_accepted_and_ours_win() -> None:
+    """AUTH_USER and AUTH_PASSWORD are how the original broadcaster was told."""
+    originals = {"AUTH_USER": "ann", "AUTH_PASSWORD": "a"}
+    config = load_from(environment=originals)
+    assert (config.auth_user, config.auth_password) == ("ann", sha256(b"a").digest())
+    assert load_from(environment=originals | {"DAYFLY_AUTH_USER": "bob"}).auth_user == "bob"
+
+
+@pytest.mark.parametrize(("one", "other"), PARTNERS.items())
+def test_half_of_a_pair_is_refused(one: str, other: str) -> None:
+    """A password without its user would protect nothing."""
+    expected = (
+        f"{one.replace('_', '-')} (from --{one.replace('_', '-')}): it needs --{other.replace('_', '-')}"
+    )
+    assert expected in refusal({one: ["x"]})
 
 
 # --- edges ---------------------------------------------------------------------------------------------
