@@ -2,31 +2,24 @@
 
 import http.client
 import json
+import ssl
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import click
 
-NODE_DEFAULT = "http://127.0.0.1:8080"
-TIMEOUT_S = 30.0
+from node.connect import BadOption, NodeAddress, node_options
 
 COLUMN_GAP, LAST_COLUMN_MIN, OTHER_COLUMNS_MAX = 3, 12, 40
 """Cells of a table: between columns, of the last one at least, of any other at most."""
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 
-_node = click.option(
-    "--node",
-    default=NODE_DEFAULT,
-    envvar="DAYFLY_NODE",
-    metavar="URL",
-    help=f"HTTP address of any node.  [DAYFLY_NODE; default: {NODE_DEFAULT}]",
-)
 _json = click.option("--json", "as_json", is_flag=True, help="NDJSON also on a terminal.")
 
 
@@ -40,9 +33,9 @@ def register(group: click.Group) -> None:
 @click.argument("raw", required=False)
 @click.option("--id", metavar="ID", help="Id to post under; the node makes one if there is none.")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Post a file.")
-@_node
+@node_options
 @_json
-def post(raw: str | None, id: str | None, file: Path | None, node: str, as_json: bool) -> None:
+def post(raw: str | None, id: str | None, file: Path | None, node: NodeAddress, as_json: bool) -> None:
     """Post RAW, a file, or standard input as one record.
 
     \b
@@ -73,9 +66,11 @@ def post(raw: str | None, id: str | None, file: Path | None, node: str, as_json:
 @click.option("--since", metavar="WHEN", help="Only from a cursor, a time back (10m) or a Unix time on.")
 @click.option("--prefix", metavar="TEXT", help="Only ids that begin with this.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
-@_node
+@node_options
 @_json
-def list_records(since: str | None, prefix: str | None, limit: int | None, node: str, as_json: bool) -> None:
+def list_records(
+    since: str | None, prefix: str | None, limit: int | None, node: NodeAddress, as_json: bool
+) -> None:
     """List living records, in the order they arrived at the node."""
     given = {"since": since, "prefix": prefix, "limit": limit}
     query = urlencode({k: v for k, v in given.items() if v is not None})
@@ -104,9 +99,9 @@ def list_records(since: str | None, prefix: str | None, limit: int | None, node:
 
 
 @click.command()
-@_node
+@node_options
 @_json
-def peers(node: str, as_json: bool) -> None:
+def peers(node: NodeAddress, as_json: bool) -> None:
     """Show whom a node is linked with, and whom it cannot reach and why."""
     with _ask(node, "GET", "/v1/peers") as answer:
         asked: dict[str, Any] = json.load(answer)
@@ -142,30 +137,30 @@ def peers(node: str, as_json: bool) -> None:
 
 @contextmanager
 def _ask(
-    node: str, method: str, path: str, body: bytes | None = None, accept: str = "application/json"
+    node: NodeAddress, method: str, path: str, body: bytes | None = None, accept: str = "application/json"
 ) -> Generator[http.client.HTTPResponse, None, None]:
     """Send one request and give its successful answer; any other outcome ends the process with a reason."""
-    url = urlsplit(node if "://" in node else f"http://{node}")
-    try:
-        host, port = url.hostname, url.port
-    except ValueError:
-        host, port = None, None
-    if url.scheme != "http" or not host or url.path not in ("", "/"):
-        end(f"--node {node!r} is not an address such as {NODE_DEFAULT}", EXIT_USAGE)
-    connection = http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT_S)
     headers = {"accept": accept, "content-type": "application/octet-stream"}
+    try:
+        connection = node.connection()
+        headers |= node.credentials()
+    except BadOption as error:
+        end(str(error), EXIT_USAGE)
     try:
         try:
             with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was all sent
                 connection.request(method, path, body, headers)
             answer = connection.getresponse()
+        except ssl.SSLCertVerificationError as error:
+            why = error.verify_message
+            end(f"the certificate of {node.node} is not trusted ({why}); see --ca", EXIT_UNREACHABLE)
         except (OSError, http.client.HTTPException) as error:
-            end(f"no node answers at {node} ({error}); start one with: dayfly up", EXIT_UNREACHABLE)
+            end(f"no node answers at {node.node} ({error}); start one with: dayfly up", EXIT_UNREACHABLE)
         if answer.status >= 400:
             end(_refusal(answer), EXIT_REFUSED)
         yield answer
     except (http.client.HTTPException, ConnectionResetError, TimeoutError, ValueError) as error:
-        end(f"what answers at {node} broke off or is no dayfly node ({error})", EXIT_UNREACHABLE)
+        end(f"what answers at {node.node} broke off or is no dayfly node ({error})", EXIT_UNREACHABLE)
     finally:
         connection.close()
 

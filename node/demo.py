@@ -90,12 +90,15 @@ def demo(
     try:
         gathered = gather({key: [text] for key, text in given.items() if text is not None}, os.environ, None)
         config = load(gathered)
-        folder, keys = config.data_dir, read_keys(config)
+        keys = read_keys(config)
     except (ConfigError, KeysUnusable) as error:
         end(str(error), EXIT_USAGE)
+    for name, given_here in (("read-token", config.read_token), ("http-cert", config.http_cert)):
+        if given_here is not None:
+            end(f"a demo's nodes are read in clear and by all; unset {name}", EXIT_USAGE)
     shared = {key: gathered[key][-1].text for key in given if key != "data_dir"}
     logs = Path(tempfile.mkdtemp(prefix="dayfly-demo-"))
-    nodes = [_node(i, http_ports, peer_ports, shared, logs, folder) for i in range(count)]
+    nodes = [_node(i, http_ports, peer_ports, shared, logs, config.data_dir) for i in range(count)]
     for node in nodes:
         (logs / f"{node.name}.sh").write_text(f"exec {node.command}\n")
     links = f"encrypted, key {keys[0].fingerprint}" if keys else "open"
