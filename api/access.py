@@ -176,7 +176,13 @@ class Access:
             needed = Right.WRITE if writes else Right.READ
         given = [value for name, value in headers if name == b"authorization"]
         if not given:
-            return None if needed is Right.NONE else self._unauthorized("this needs credentials")
+            return (
+                None
+                if needed is Right.NONE
+                else self._unauthorized(
+                    f"{'posting' if writes else 'reading'} here needs a user and password, or a bearer token"
+                )
+            )
         wait_s = self._guesses.wait_s(address, now_s)
         if wait_s > 0:
             self._statistics.requests_unauthorized += 1

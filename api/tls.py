@@ -1,20 +1,31 @@
 """HTTPS: the certificate, and a TLS stream that can be half-closed as a socket can.
 
-Trio's own stream does the work. What it lacks is an end that does not cut the client short: it closes the
-socket right behind its goodbye, and what the client still sends then makes the kernel throw the answer
-away. Here the goodbye is followed by the end of our sending side only; the connection goes on reading.
+The stream is OpenSSL between two buffers, as in trio's own. What trio's lacks is an end that does not cut the
+client short: it says no goodbye while bytes of the client are unread, and closes the socket right behind it;
+the kernel then throws the answer away. Here our sending side ends, and the connection reads on.
 """
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import trio
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+from api.errors import Problem, problem_json
+
+RECEIVE_BYTES_MAX: Final = 64 * 1024
+"""Bytes asked of the socket at once; four of TLS's largest records."""
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has no others.
 
 Source: RFC 9325 section 4.2.
 """
+
+
+_MISMATCHES: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL calls a key of another certificate, by kind and by version."""
 
 
 def server_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
@@ -37,7 +48,7 @@ def server_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, password=_refuse_password)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in _MISMATCHES:
             raise ValueError(
                 f"the private key in {key or certificate} is not that of the certificate in {certificate}; "
                 "name its own by --http-key"
@@ -64,47 +75,83 @@ def _read(file: Path, what: str, mark: str, setting: str) -> None:
         )
 
 
+def _plain_answer() -> bytes:
+    """Answer a request that came without TLS; a person sees why nothing else would have come."""
+    body = problem_json(Problem("bad-request", "this port speaks HTTPS only; write https:// in the address"))
+    head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\nconnection: close\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
 def _refuse_password() -> str:
     raise ssl.SSLError("the key is encrypted")  # never asked for on the terminal
 
 
 class TlsStream:
-    """The server's end of one TLS connection over a socket that the caller owns and closes."""
+    """The server's end of one TLS connection over a socket that the caller owns and closes.
+
+    One task may receive while another sends. What the library has to say while receiving (it seldom has)
+    leaves with the next thing sent, so that only the sender ever writes.
+    """
 
     def __init__(self, transport: trio.SocketStream, context: ssl.SSLContext) -> None:
-        self._tls = trio.SSLStream(_HalfClosing(transport), context, server_side=True)
+        self._transport = transport
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     async def do_handshake(self) -> None:
         """Agree with the client. Raises trio.BrokenResourceError: it spoke no TLS that is taken here."""
-        await self._tls.do_handshake()
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._refill()
+            except ssl.SSLError as error:
+                if error.reason == "HTTP_REQUEST":
+                    await self._transport.send_all(_plain_answer())
+                await self._flush()  # the alert that says why
+                raise trio.BrokenResourceError from error
+            else:
+                await self._flush()
+                return
 
-    async def receive_some(self, bytes_max: int) -> bytes | bytearray:
+    async def receive_some(self, bytes_max: int) -> bytes:
         """Receive something; b"" when the client said goodbye. Raises as a SocketStream does."""
-        return await self._tls.receive_some(bytes_max)
+        while True:
+            try:
+                data = self._tls.read(bytes_max)
+            except ssl.SSLWantReadError:
+                await self._refill()
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError from error
+            else:
+                await trio.lowlevel.checkpoint()  # there may be more without a wait
+                return data
 
     async def send_all(self, data: memoryview) -> None:
         """Send all of it. Raises as a SocketStream does."""
-        await self._tls.send_all(data)
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError from error
+        await self._flush()
 
     async def send_eof(self) -> None:
         """Say goodbye and shut the sending side. Raises as a SocketStream does."""
-        await self._tls.aclose()
-
-
-class _HalfClosing(trio.abc.Stream):
-    """A socket whose close shuts its sending side only."""
-
-    def __init__(self, transport: trio.SocketStream) -> None:
-        self._transport = transport
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._transport.receive_some(max_bytes)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._transport.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._transport.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
+        with suppress(ssl.SSLError):  # "wants to read" or "there is more to read": said is said
+            self._tls.unwrap()
+        await self._flush()
         await self._transport.send_eof()
+
+    async def _refill(self) -> None:
+        data = await self._transport.receive_some(RECEIVE_BYTES_MAX)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            await self._transport.send_all(self._outgoing.read())

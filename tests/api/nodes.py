@@ -5,18 +5,25 @@ import http.client
 from collections.abc import Generator
 from pathlib import Path
 
-from tests.processes import NodeProcess, cluster, wait_until
+from tests.processes import NodeProcess, cluster, free_port, wait_until
 
 
 @contextlib.contextmanager
-def lone_node(*options: str) -> Generator[NodeProcess]:
-    """Start a node that seeks nobody; it answers when the block begins. `options`: for `dayfly up`."""
+def lone_node(*options: str, tls: bool = False, host: str = "127.0.0.1") -> Generator[NodeProcess]:
+    """Start a node that seeks nobody; it answers when the block begins.
+
+    `options`: for `dayfly up`. `tls`: it speaks HTTPS. `host`: where it listens.
+    """
     with cluster(*options) as c:
-        node = c.add(multicast=False)
+        port = free_port()
+        node = c.add("--http", f"{host}:{port}", multicast=False)
+        node.port = port
 
         def answers() -> bool:
             assert node.process is not None
             assert node.process.poll() is None, f"the node ended: {node.log.read_text()}"
+            if tls:
+                return '"node up"' in node.log.read_text()
             with contextlib.suppress(OSError, http.client.HTTPException):
                 return node.ask("GET", "/healthz").status == 200
             return False
