@@ -276,7 +276,12 @@ class GuardedConnection(TCPServer):
         return sent
 
     def _reset(self) -> None:
-        """Close at once and drop what the kernel still holds for the client."""
+        """Close at once, drop what the kernel still holds for the client, and begin nothing more for it.
+
+        The reader may be waiting for the end of this answer to go on to the requests behind it.
+        """
+        self._http.finished = True
+        self._reading.cancel()
         socket = self._transport.socket
         if socket.fileno() >= 0:
             socket.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)

@@ -77,11 +77,11 @@ class RawClient:
         socket = trio.socket.socket()
         if receive_buffer is not None:
             socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
-        if source is not None:
-            await socket.bind((source, 0))
         try:
+            if source is not None:
+                await socket.bind((source, 0))
             await socket.connect(("127.0.0.1", port))
-        except OSError:
+        except BaseException:  # cancellation too
             socket.close()
             raise
         return cls(trio.SocketStream(socket))

@@ -254,3 +254,16 @@ async def test_the_connections_fit_the_file_limit(few_files: int) -> None:
             await nursery.start(partial(serve, PlainApp(), "127.0.0.1:0", limits, shutdown=stop.wait))
             stop.set()
     assert [(log["connections_max"], log["log_level"]) for log in logs] == [(80, "warning")]
+
+
+async def test_what_a_deaf_client_asked_besides_is_not_worked_on() -> None:
+    """Its connection was reset in the middle of the first answer: nobody will read the others."""
+    app = PlainApp()
+    limits = HttpLimits(write_timeout_s=0.3, linger_timeout_s=0.3)
+    async with running(app, limits) as server:
+        client = await server.client(receive_buffer=4096)
+        await client.say(GET.replace(b" / ", b" /large ") * 5)
+        await eventually(lambda: server.statistics.connections_cut > 0)
+        await server.all_closed()
+        assert app.calls == 1
+        assert server.statistics.connections_cut == 1
