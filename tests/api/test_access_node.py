@@ -119,7 +119,7 @@ def test_the_commands_bring_credentials(node: NodeProcess, tmp_path: Path) -> No
         (("--node", "ftp://127.0.0.1:1"), "is not an address such as"),
         (("--node", "http://ann:pw@127.0.0.1:1"), "is not an address such as"),
     ],
-    ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
+    ids=str,
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_sent(options: tuple[str, ...], said: str) -> None:
     """The exit code is that of wrong usage."""
@@ -183,7 +183,7 @@ def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path) -> No
         (("--read-token", EYE), "may post"),
         (("--write-token", PEN, "--read-token", EYE), "cross the network in clear"),
     ],
-    ids=lambda v: " ".join(v[::2]) if isinstance(v, tuple) else "",
+    ids=str,
 )
 def test_a_node_for_others_says_in_a_line_what_is_open(options: tuple[str, ...], note: str) -> None:
     """Once, at the start; a node on loopback has nothing to say."""

@@ -55,7 +55,7 @@ def test_version_names_itself() -> None:
         (("post", "a", "--file", "pyproject.toml"), "RAW or --file, not both"),
         (("post", "--file", "no-such-file"), "no-such-file"),
         (("list", "--limit", "0"), "--limit"),
-        (("peers", "--node", "https://127.0.0.1:1"), "not an address such as http://127.0.0.1:8080"),
+        (("peers", "--node", "ftp://127.0.0.1:1"), "not an address such as http://127.0.0.1:8080"),
         (("peers", "--node", "http://127.0.0.1:1/v1"), "not an address such as"),
         (("peers", "--node", "http://127.0.0.1:99999"), "not an address such as"),
         (("peers", "--node", ""), "not an address such as"),

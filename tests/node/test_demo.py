@@ -38,10 +38,11 @@ def wait_gone(pids: list[int], timeout_s: float = STOP_TIMEOUT_S) -> None:
     wait_until(lambda: not any(map(is_alive, pids)), f"no process of {pids} runs", timeout_s)
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a demo that is to end by itself."""
     command = demo_command(free_range(), *arguments)
-    return subprocess.run(command, env=demo_environment(), capture_output=True, text=True, timeout=60)
+    env = demo_environment() | environment
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
 
 
 def test_three_nodes_find_each_other_and_a_record_reaches_the_last() -> None:
@@ -204,6 +205,14 @@ def test_a_bad_value_is_refused_by_name(arguments: list[str], named: str) -> Non
     assert ended.returncode == 2
     assert named in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["DAYFLY_READ_TOKEN", "DAYFLY_HTTP_CERT"])
+def test_a_demo_whose_nodes_could_not_be_asked_is_refused(name: str) -> None:
+    """It shows what its nodes say to all, in clear; with these it would say that they are silent."""
+    ended = run(**{name: "x"})
+    assert ended.returncode == 2
+    assert f"unset {name.removeprefix('DAYFLY_').lower().replace('_', '-')}" in ended.stderr
 
 
 def test_as_many_nodes_as_there_are_names() -> None:
