@@ -19,6 +19,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "bad-time": 400,
     "empty-field": 400,
     "expired": 400,
+    "unsigned": 400,
     "bad-origin": 403,
     "not-found": 404,
     "method": 405,
@@ -44,6 +45,7 @@ TITLE_BY_CODE: Final[dict[str, str]] = {
     "bad-time": "The time stamp is out of bounds",
     "empty-field": "A required field is empty",
     "expired": "The record's life is over",
+    "unsigned": "The record has no signature and the node makes none",
     "bad-origin": "Requests from this web origin are refused",
     "not-found": "There is nothing here",
     "method": "This route does not take that method",
@@ -69,6 +71,7 @@ _SEED_MSG_BY_CODE: Final[dict[str, str]] = {
     "bad-id": "Invalid data",
     "bad-signature": "Invalid data",
     "empty-field": "Invalid data",
+    "unsigned": "Invalid data",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from cluster.address import format_address
-from node import client, demo
+from node import client, demo, record_keys
 from node.client import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import SETTINGS, Config, ConfigError, Origin, gather, load
 from node.node import VERSION
@@ -124,6 +124,7 @@ def up(
         return
     import trio
 
+    from node.key_files import KeyFileError
     from node.logs import configure
     from node.serve import StartError, first_message, serve_node
 
@@ -131,7 +132,7 @@ def up(
     refusal = ""
     try:
         trio.run(partial(serve_node, config, parent_pipe=parent_pipe))
-    except* StartError as errors:
+    except* (StartError, KeyFileError) as errors:
         refusal = first_message(errors)
     if refusal:
         end(refusal, EXIT_REFUSED)
@@ -154,6 +155,7 @@ def _toml(text: str) -> str:
 
 
 client.register(cli)
+record_keys.register(cli)
 demo.register(cli)
 
 if __name__ == "__main__":

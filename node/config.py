@@ -41,6 +41,8 @@ class Config:
     data_dir: Path | None
     records_max: int
     bytes_max: int
+    validator: str
+    validator_key_file: Path | None
     log_format: str
     log_level: str
 
@@ -178,6 +180,20 @@ SETTINGS = (
         "SIZE",
     ),
     Setting(
+        "validator",
+        "md5",
+        values.choice("md5", "hmac-sha256", "ed25519"),
+        "What makes a record's signature good; the same on every node.",
+        "KIND",
+    ),
+    Setting(
+        "validator-key-file",
+        "",
+        values.file_path,
+        "The secret (hmac-sha256) or the public keys (ed25519) for it.",
+        "PATH",
+    ),
+    Setting(
         "log-format",
         "auto",
         values.choice("auto", "text", "json"),
@@ -253,24 +269,13 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
         host, port = found[key]
         defaulted = not host or gathered[key][-1].source == "default"
         found[key] = (everywhere if defaulted else host, port)
-    return Config(
-        http=found["http"],
-        peer=found["peer"],
-        join=found["join"],
-        cluster=found["cluster"],
-        ttl_ms=found["ttl"],
-        sync_interval_s=found["sync_interval"],
-        mesh_max=found["mesh_max"],
-        lan=found["lan"],
-        multicast=found["multicast"],
-        name=found["name"],
-        http_host=frozenset(found["http_host"]),
-        data_dir=found["data_dir"],
-        records_max=found["records_max"],
-        bytes_max=found["bytes_max"],
-        log_format=found["log_format"],
-        log_level=found["log_level"],
-    )
+    if (found["validator"] == "md5") != (found["validator_key_file"] is None):
+        source = gathered["validator"][-1].source
+        due = "needs no" if found["validator"] == "md5" else "needs a"
+        raise ConfigError(f"validator (from {source}): {found['validator']!r} {due} --validator-key-file")
+    found["ttl_ms"], found["sync_interval_s"] = found.pop("ttl"), found.pop("sync_interval")
+    found["http_host"] = frozenset(found["http_host"])
+    return Config(**found)
 
 
 def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:

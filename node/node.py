@@ -13,6 +13,7 @@ from eventbus import EventBus, RecordExpired
 from node.admission import Admission, PostedRecord, Submission
 from node.commits import Commits
 from node.config import Config
+from node.key_files import read_signature
 from node.lag import LoopLag
 from node.saved_peers import SavedPeers
 from node.views import JournalView, PeerView
@@ -56,7 +57,9 @@ class Node:
         self.http_urls: list[str] = []
         self._clock = clock
         self._last_addresses: list[str] = []
-        self._chain = default_chain(config.ttl_ms)
+        self._chain = default_chain(
+            config.ttl_ms, read_signature(config.validator, config.validator_key_file)
+        )
         if store is None:
             store = open_store(config.ttl_ms, StoreLimits(config.records_max, config.bytes_max))
         self._store = store

@@ -156,6 +156,11 @@ def data_dir(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
+def file_path(text: str) -> Path | None:
+    """Read the path of a file as `data_dir` does that of a directory."""
+    return data_dir(text)
+
+
 def choice(*words: str) -> Callable[[str], str]:
     """Make the check for one of several words."""
 

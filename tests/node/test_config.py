@@ -25,10 +25,18 @@ KINDS: dict[str, tuple[str, str, str, Any]] = {
     "data_dir": ("one", "/two", "/three/3", Path("/three/3")),
     "records_max": ("1", "2", "3", 3),
     "bytes_max": ("1MiB", "2MiB", "3MiB", 3 << 20),
+    "validator": ("md5", "ed25519", "hmac-sha256", "hmac-sha256"),
+    "validator_key_file": ("one", "/two", "/three/3", Path("/three/3")),
     "log_format": ("text", "text", "json", "json"),
     "log_level": ("debug", "info", "error", "error"),
 }
 """Per setting: three good texts, and what the third means."""
+
+TOGETHER: dict[str, dict[str, Sequence[str]]] = {
+    "validator": {"validator_key_file": ["f"]},
+    "validator_key_file": {"validator": ["ed25519"]},
+}
+"""Settings that only go with another one."""
 
 ATTRIBUTES = {"ttl": "ttl_ms", "sync_interval": "sync_interval_s"}
 
@@ -88,7 +96,8 @@ def test_flag_beats_environment_beats_file_beats_default(key: str, tmp_path: Pat
         assert [(o.text, o.source) for o in gathered[key]] == [(text, source)]
     defaults = gather({}, {}, None)[key]
     assert [(o.text, o.source) for o in defaults] == ([] if setting.many else [(setting.default, "default")])
-    assert asdict(load(steps[0][0]))[ATTRIBUTES.get(key, key)] == meaning
+    together = gather({key: [three]} | TOGETHER.get(key, {}), {}, None)
+    assert asdict(load(together))[ATTRIBUTES.get(key, key)] == meaning
 
 
 def test_without_anything_a_node_stays_on_this_machine() -> None:
@@ -108,6 +117,8 @@ def test_without_anything_a_node_stays_on_this_machine() -> None:
         data_dir=None,
         records_max=1_000_000,
         bytes_max=512 << 20,
+        validator="md5",
+        validator_key_file=None,
         log_format="auto",
         log_level="info",
     )
@@ -237,6 +248,10 @@ BAD: list[tuple[str, str, str]] = [
     ("bytes-max", "MiB", "512MiB"),
     ("bytes-max", "-1GiB", "512MiB"),
     ("bytes-max", "1.5GiB", "512MiB"),
+    ("validator", "sha1", "md5, hmac-sha256, ed25519"),
+    ("validator", "MD5", "md5, hmac-sha256, ed25519"),
+    ("validator", "ed25519", "needs a --validator-key-file"),
+    ("validator-key-file", "a\0b", "is not a path"),
     ("log-format", "xml", "auto, text, json"),
     ("log-level", "INFO", "debug, info, warning, error"),
     ("log-level", "", "debug, info, warning, error"),
