@@ -65,6 +65,8 @@ async def shake_hands(
                 await connection.write(encode(ours))
             theirs = _expect(await connection.receive_one(), Hello)
             refusal = judge(theirs)
+            if refusal is None:
+                connection.welcome()
             if refusal is None and not dialled:
                 await connection.write(encode(ours))
                 _expect(await connection.receive_one(), Ready)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from cluster.codec import FrameError, FrameReader, encode
+from cluster.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX, FrameError, FrameReader, encode
 from cluster.desk import Desk
 from cluster.messages import Bye, Hello, Message
 from cluster.outbox import Outbox
@@ -26,12 +26,19 @@ BYE_TIMEOUT_S = 1.0
 
 
 class Connection:
-    """A stream that speaks frames. Used bare during the handshake, then inside a `Link`."""
+    """A stream that speaks frames. Used bare during the handshake, then inside a `Link`.
+
+    Until `welcome` it takes small frames only: 64 strangers at a time cost 4 MiB, not 64.
+    """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
-        self._reader = FrameReader()
+        self._reader = FrameReader(HELLO_BYTES_MAX)
         self._ready: list[Message] = []
+
+    def welcome(self) -> None:
+        """Whoever is there is one of us: take frames of any size from now on."""
+        self._reader.frame_bytes_max = FRAME_BYTES_MAX
 
     async def receive(self) -> list[Message]:
         """Wait for bytes and return the messages they complete; an empty list is a sign of life.

@@ -25,18 +25,16 @@ from cluster.desk import Desk
 from cluster.discovery import Discovery
 from cluster.doorbell import follow
 from cluster.engine import Engine
+from cluster.intake import Intake
 from cluster.link import Link
 from cluster.members import MemberDesk
-from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
+from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message
 from cluster.statistics import ClusterStatistics
 from cluster.transport import LinkError, listen, resolve
 from cluster.vocabulary import Effect, Input, Now
 from eventbus import EventBus, PeerDown, PeerUp
 
 _log = structlog.get_logger("dayfly.cluster")
-
-ADMIT_RECORDS = 256
-"""Records of one frame admitted before other tasks get a turn: about 2 ms."""
 
 STOP_TIMEOUT_S = 2.0
 """How long stopping may take to tell every peer goodbye."""
@@ -64,7 +62,7 @@ class ClusterService:
         self._sleep = trio.CancelScope()
         self._link_over = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._records_in_total = 0
+        self._intake = Intake(self._desk, self.feed)
         self._announcements_dropped_total = 0
         self._connector = Connector(self._desk, self._hello, self._judge, self._run_link)
         group, group_port = config.group or ("", 0)
@@ -83,7 +81,7 @@ class ClusterService:
     def statistics(self) -> ClusterStatistics:
         """Read all counters."""
         return ClusterStatistics(
-            self._records_in_total,
+            self._intake.records_total,
             self._announcements_dropped_total,
             self._connector.refused_total,
             sum(link.outbox.queued_bytes for link in self.links.values()),
@@ -223,7 +221,7 @@ class ClusterService:
         refusal = self.engine.refusal(link.hello, dialled=link.dialled, now=self._clock())
         if refusal is not None:
             link.close(*refusal)
-            await link.run(self._take)
+            await link.run(self._intake.take)
             if link.dialled:
                 self.feed(v.DialFailed(link.address, refusal[1], link.peer))
             return
@@ -238,7 +236,7 @@ class ClusterService:
         reason = "cancelled"
         try:
             self.feed(v.LinkUp(link.hello, link.ours, link.address, link.dialled))
-            reason = await link.run(self._take)
+            reason = await link.run(self._intake.take)
         except FrameError as error:
             reason = self.engine.membership.ban(link.peer, str(error), self._clock())
         except Exception as error:  # a bug in handling one peer's message costs that link, not the node
@@ -250,47 +248,6 @@ class ClusterService:
                 self._gone(link, reason)
                 self.feed(v.LinkDown(link.peer, reason))
             self._link_over.set()
-
-    async def _take(self, link: Link, messages: list[Message]) -> None:
-        """Take what one read of a link completed."""
-        if not messages:
-            self.feed(v.Heard(link.peer, None))
-        for message in messages:
-            if link.closing:
-                return
-            if isinstance(message, Push | Page):
-                await self._take_records(link, message)
-            else:
-                self.feed(v.Heard(link.peer, message))
-
-    async def _take_records(self, link: Link, message: Push | Page) -> None:
-        """Admit a frame's records, a slice at a time, and tell the engine what they came to."""
-        self._records_in_total += len(message.records)
-        for start in range(0, max(len(message.records), 1), ADMIT_RECORDS):
-            if start:
-                await trio.lowlevel.checkpoint()
-                if link.closing:
-                    return
-            part = message.records[start : start + ADMIT_RECORDS]
-            done = start + ADMIT_RECORDS >= len(message.records)
-            # The next page is asked for before this one is admitted, so that one is always on its way.
-            turns = isinstance(message, Page) and (start == 0 if message.more else done)
-            admitted = self._desk.admit(part, link.peer.hex())
-            self.feed(
-                v.Received(
-                    link.peer,
-                    stored=admitted.stored,
-                    known=admitted.known,
-                    ignored=admitted.ignored,
-                    rejected=admitted.rejected,
-                    full=admitted.full,
-                    of_page=isinstance(message, Page),
-                    last=message.last if isinstance(message, Page) and turns else None,
-                    more=isinstance(message, Page) and message.more,
-                    origin=message.origin if isinstance(message, Push) else b"",
-                    large=admitted.large,
-                )
-            )
 
     def _judge(self, ours: Hello, theirs: Hello, dialled: bool) -> tuple[str, str] | None:
         """Say why the sender of `theirs` is not welcome, as (code, reason), or None."""

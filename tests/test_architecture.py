@@ -31,7 +31,17 @@ ROOF = ("node/__main__.py", "node/cli.py", "node/serve.py", "node/demo.py")
 
 DRIVERS = {
     "cluster": {
-        *("transport", "handshake", "link", "discovery", "connector", "service", "doorbell", "backpressure"),
+        *(
+            "transport",
+            "handshake",
+            "link",
+            "discovery",
+            "connector",
+            "service",
+            "doorbell",
+            "intake",
+            "backpressure",
+        ),
     },
     "storage": {
         *("data_dir", "peer_file", "salvage"),  # files
