@@ -6,7 +6,8 @@ could add a line could publish. No error and no log ever holds a line of such a 
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,15 +71,15 @@ def read_keys(path: Path, forbids: int, *kinds: str) -> list[Key]:
     """
     try:
         # Not blocking: a named pipe that nobody writes to would hold the start for ever.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
+        with _descriptor(path) as descriptor:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise KeyFileError(f"{path} is no file")
             if status.st_mode & forbids:
                 allowed = "600" if forbids & 0o044 else "644"
                 does = "read" if forbids & 0o044 else "change"
                 raise KeyFileError(f"others may {does} {path}: chmod {allowed} it")
-            data = file.read(FILE_BYTES_MAX + 1)
+            data = os.read(descriptor, FILE_BYTES_MAX + 1)  # a file gives all it has at once
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     if len(data) > FILE_BYTES_MAX:
@@ -89,6 +90,15 @@ def read_keys(path: Path, forbids: int, *kinds: str) -> list[Key]:
         raise KeyFileError(f"{path} is not ASCII text") from None
     except ValueError as error:
         raise KeyFileError(f"{path}: {error}") from None
+
+
+@contextmanager
+def _descriptor(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def new_keys(publisher: str | None) -> list[Key]:

@@ -15,7 +15,18 @@ import time
 from typing import Self
 
 from cluster.codec import FrameReader, encode
-from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Bye, Hello, Message, Push, Ready, WireRecord
+from cluster.messages import (
+    PROTOCOL_MAX,
+    PROTOCOL_MIN,
+    Bye,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Push,
+    Ready,
+    WireRecord,
+)
 from tests.processes import NodeProcess
 from validator import sign
 
@@ -61,11 +72,18 @@ class Insider:
         self.socket.close()
 
     def link(self) -> Self:
-        """Shake hands as a good peer."""
+        """Shake hands as a good peer; the link is up when this returns."""
         self.socket.sendall(encode(self.hello))
-        assert any(isinstance(m, Hello) for m in self.hear())
-        self.socket.sendall(encode(Ready()))
+        self._wait_for(Hello)
+        self.socket.sendall(encode(Ready()) + encode(Ping(1, self.hello.wall_ms, 0, 0, 0, 0, bytes(16))))
+        self._wait_for(Pong)
         return self
+
+    def _wait_for(self, kind: type[Message]) -> None:
+        heard: list[Message] = []
+        while not any(isinstance(message, kind) for message in heard):
+            heard = self.hear()
+            assert heard, f"closed before a {kind.__name__}"
 
     def hear(self) -> list[Message]:
         """Wait for messages; none when the node has closed the connection, or has nothing whole to say."""
