@@ -11,7 +11,9 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
+from collections.abc import Generator
 from typing import Self
 
 from cluster.codec import FrameReader, encode
@@ -91,6 +93,32 @@ class Insider:
             return list(self._reader.feed(self.socket.recv(65536)))
         except ConnectionError:
             return []
+
+    @contextlib.contextmanager
+    def repeating(self, frame: bytes) -> Generator[None, None, None]:
+        """Send a frame again and again, and read what comes, as fast as the node takes it."""
+        over, data = threading.Event(), frame * max(1, 60_000 // len(frame))
+
+        def send() -> None:
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    self.socket.sendall(data)
+
+        def drain() -> None:
+            with contextlib.suppress(OSError):
+                while self.socket.recv(1 << 20):
+                    pass
+
+        tasks = [threading.Thread(target=send), threading.Thread(target=drain)]
+        for task in tasks:
+            task.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self.socket.shutdown(socket.SHUT_RDWR)
+            for task in tasks:
+                task.join()
 
     def ended(self) -> str | None:
         """Wait until the node ends the link; return the code of its goodbye, None without one."""
