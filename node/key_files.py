@@ -6,7 +6,7 @@ could add a line could publish. No error and no log ever holds a line of such a 
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ def read_keys(path: Path, forbids: int, *kinds: str) -> list[Key]:
 
 
 @contextmanager
-def _descriptor(path: Path) -> Iterator[int]:
+def _descriptor(path: Path) -> Generator[int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         yield descriptor
