@@ -1,7 +1,5 @@
 """Draw the keys that records are signed with: a secret for all, or a publisher's own pair."""
 
-import sys
-
 import click
 
 from node.client import EXIT_USAGE, end
@@ -28,20 +26,16 @@ def keygen(publisher: str | None, hmac: bool) -> None:
     """
     if hmac == (publisher is not None):
         end("say which key: --hmac or --publisher NAME", EXIT_USAGE)
-    print_record_key(publisher)
+    click.echo(record_key_text(publisher), nl=False)
 
 
-def print_record_key(publisher: str | None) -> None:
-    """Print a new key file: a publisher's, whose public key stands in a comment, or one for HMAC."""
+def record_key_text(publisher: str | None) -> str:
+    """Draw a key and lay it out as a file: a publisher's, whose public key stands in a comment, or for HMAC."""
     from node.key_files import new_keys
     from validator.keys import publisher_name
 
     try:
-        keys = new_keys(None if publisher is None else publisher_name(publisher))
+        private, *public = new_keys(None if publisher is None else publisher_name(publisher))
     except ValueError as error:
         end(str(error), EXIT_USAGE)
-    if publisher is not None:
-        click.echo(f"# Nodes list this public key: {keys[1].line}")
-    click.echo(keys[0].line)
-    if sys.stdout.isatty():
-        click.echo("dayfly: this is a secret; keep it in a file of mode 600", err=True)
+    return "".join(f"# Nodes list this public key: {key.line}\n" for key in public) + f"{private.line}\n"
