@@ -30,7 +30,7 @@ def keygen(publisher: str | None, hmac: bool) -> None:
 
 
 def record_key_text(publisher: str | None) -> str:
-    """Draw a key and lay it out as a file: a publisher's, whose public key stands in a comment, or for HMAC."""
+    """Draw a key and lay it out as a file: for HMAC, or a publisher's with its public key in a comment."""
     from node.key_files import new_keys
     from validator.keys import publisher_name
 
