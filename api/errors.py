@@ -20,6 +20,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "empty-field": 400,
     "expired": 400,
     "auth-required": 401,
+    "unsigned": 400,
     "bad-origin": 403,
     "forbidden": 403,
     "not-found": 404,
@@ -47,6 +48,7 @@ TITLE_BY_CODE: Final[dict[str, str]] = {
     "bad-time": "The time stamp is out of bounds",
     "empty-field": "A required field is empty",
     "expired": "The record's life is over",
+    "unsigned": "The record has no signature and the node makes none",
     "bad-origin": "Requests from this web origin are refused",
     "auth-required": "Credentials are needed",
     "forbidden": "These credentials do not allow that",
@@ -75,6 +77,7 @@ _SEED_MSG_BY_CODE: Final[dict[str, str]] = {
     "bad-id": "Invalid data",
     "bad-signature": "Invalid data",
     "empty-field": "Invalid data",
+    "unsigned": "Invalid data",
 }
 
 

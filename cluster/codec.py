@@ -19,6 +19,9 @@ from validator import Record
 FRAME_BYTES_MAX: Final = 1024 * 1024 + 4096
 """Largest frame after its length field: one record of 1 MiB and everything around it."""
 
+HELLO_BYTES_MAX: Final = 64 * 1024
+"""Largest frame of a stranger, before its hello was welcome: what its longest texts may come to."""
+
 BATCH_BYTES: Final = 64 * 1024
 """Where a batch of records is cut: large enough that per-frame costs vanish, small enough that a ping
 behind it does not wait. A single larger record travels in a frame of its own."""
@@ -82,9 +85,14 @@ def encode(message: Message) -> bytes:
 
 
 class FrameReader:
-    """Turn a byte stream into messages. Feed it what arrives; it keeps at most one incomplete frame."""
+    """Turn a byte stream into messages. Feed it what arrives; it keeps at most one incomplete frame.
 
-    def __init__(self) -> None:
+    Attributes:
+        frame_bytes_max: largest frame taken; can be changed between two messages.
+    """
+
+    def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
+        self.frame_bytes_max = frame_bytes_max
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
@@ -99,12 +107,12 @@ class FrameReader:
         try:
             while len(self._buffer) - at >= _HEADER.size:
                 length, number, flags = _HEADER.unpack_from(self._buffer, at)
-                if not 2 <= length <= FRAME_BYTES_MAX:
+                if not 2 <= length <= self.frame_bytes_max:
                     if self._buffer.startswith(_TLS_RECORDS, at):
                         raise EncryptedError("it encrypts its links and this node has no key")
                     if self._buffer.startswith(b"HTTP/", at):
                         raise FrameError("it speaks HTTP; give the peer port of the node, not the HTTP port")
-                    raise FrameError(f"frame length {length} is not in 2 to {FRAME_BYTES_MAX}")
+                    raise FrameError(f"frame length {length} is not in 2 to {self.frame_bytes_max}")
                 if len(self._buffer) - at < 4 + length:
                     break
                 body = memoryview(self._buffer)[at + 6 : at + 4 + length]

@@ -76,6 +76,8 @@ async def shake_hands(
                 await _say(connection, ours)
             theirs = _expect(await connection.receive_one(), Hello)
             refusal = judge(theirs)
+            if refusal is None:
+                connection.welcome()
             if refusal is None and not dialled:
                 await _say(connection, ours)
                 _expect(await connection.receive_one(), Ready)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from cluster.codec import FrameError, FrameReader, encode
+from cluster.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX, FrameError, FrameReader, encode
 from cluster.desk import Desk
 from cluster.messages import Ack, Bye, Hello, Message, WireRecord
 from cluster.outbox import Outbox
@@ -30,6 +30,8 @@ BYE_TIMEOUT_S = 1.0
 class Connection:
     """A stream that speaks frames. Used bare during the handshake, then inside a `Link`.
 
+    Until `welcome` it takes small frames only: 64 strangers at a time cost 4 MiB, not 64.
+
     Args:
         tls: our end of the encryption, which `shake_hands` brings up; None: frames travel as they are.
     """
@@ -37,8 +39,12 @@ class Connection:
     def __init__(self, stream: trio.abc.Stream, tls: TlsChannel | None = None) -> None:
         self.stream = stream
         self.tls = tls
-        self._reader = FrameReader()
+        self._reader = FrameReader(HELLO_BYTES_MAX)
         self._ready: list[Message] = []
+
+    def welcome(self) -> None:
+        """Whoever is there is one of us: take frames of any size from now on."""
+        self._reader.frame_bytes_max = FRAME_BYTES_MAX
 
     async def receive(self) -> list[Message]:
         """Wait for bytes and return the messages they complete; an empty list is a sign of life.

@@ -29,6 +29,11 @@ Hops = Annotated[int, Meta(ge=0, le=16)]
 Fingerprint = Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
+FRAME_RECORDS_MAX = 4_096
+"""Records in one frame. Those that fit a batch (cluster/codec.py) are no more than 2,400, however small; a
+frame full of the smallest, 200,000, would take a hundred times its size when decoded."""
+
+
 class WireRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record as it travels: its four facts. The receiver computes the digest itself."""
 
@@ -36,6 +41,9 @@ class WireRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     raw: str
     signature: str
     time_stamp: int
+
+
+Records = Annotated[list[WireRecord], Meta(max_length=FRAME_RECORDS_MAX)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -127,7 +135,7 @@ class Push(msgspec.Struct, frozen=True, array_like=True):
         origin: node id of the node that accepted them, whose tree they travel on; empty when wanted.
     """
 
-    records: list[WireRecord]
+    records: Records
     origin: Origin = b""
 
 
@@ -193,7 +201,7 @@ class Fetch(msgspec.Struct, frozen=True, array_like=True):
 class Page(msgspec.Struct, frozen=True, array_like=True):
     """The answer to `Fetch`. `last`: key to go on after; `more`: there may be further ones."""
 
-    records: list[WireRecord]
+    records: Records
     last: Key
     more: bool
 

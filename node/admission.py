@@ -16,7 +16,7 @@ import msgspec
 from cluster import EAGER_BYTES_MAX, Admitted, WireRecord
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
 from storage import Held, JournalBehind, Store, Stored, StoreFull
-from validator import ACCEPT, Outcome, Record, ValidatorChain, Verdict, sign
+from validator import ACCEPT, Outcome, Record, ValidatorChain, Verdict
 
 RUN_AHEAD_MS_MAX = 1_000
 """How far time stamps may run ahead of the clock to stay strictly increasing: a burst of 1,000 records in
@@ -41,7 +41,7 @@ class Answer(Enum):
 
 class PostedRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as a client posts it. Without `id` the node makes one that sorts by time; without
-    `signature` the node signs."""
+    `signature` the node signs, if it can."""
 
     raw: str
     id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
@@ -126,13 +126,12 @@ class Admission:
         """Return the record to store, or why it cannot be stored; `trouble` is the store's."""
         raw, id, signature = posted.raw, posted.id, posted.signature
         time_stamp = self._stamp(wall_ms)
+        id = new_id(wall_ms) if id is None else id
         try:
-            record = Record.of(
-                new_id(wall_ms) if id is None else id,
-                raw,
-                sign(raw) if signature is None else signature,
-                time_stamp,
-            )
+            made = self._chain.sign(id, raw) if signature is None else signature
+            if isinstance(made, Verdict):
+                return self._refused(made)
+            record = Record.of(id, raw, made, time_stamp)
         except UnicodeEncodeError:
             return self._refused(Verdict(Outcome.REJECT, "bad-json", "a text holds lone surrogates"))
         verdict = self._chain.check(record, wall_ms)

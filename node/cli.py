@@ -129,7 +129,7 @@ def up(
         return
     import trio
 
-    from node.keys import KeysUnusable
+    from node.key_files import KeyFileError
     from node.logs import configure
     from node.serve import StartError, first_message, serve_node
 
@@ -137,7 +137,7 @@ def up(
     refusal = ""
     try:
         trio.run(partial(serve_node, config, parent_pipe=parent_pipe))
-    except* (StartError, KeysUnusable) as errors:
+    except* (StartError, KeyFileError) as errors:
         refusal = first_message(errors)
     if refusal:
         end(refusal, EXIT_REFUSED)

@@ -33,9 +33,17 @@ def register(group: click.Group) -> None:
 @click.argument("raw", required=False)
 @click.option("--id", metavar="ID", help="Id to post under; the node makes one if there is none.")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Post a file.")
+@click.option("--sign", "key_file", type=click.Path(path_type=Path), help="Sign with the key in this file.")
 @node_options
 @_json
-def post(raw: str | None, id: str | None, file: Path | None, node: NodeAddress, as_json: bool) -> None:
+def post(
+    raw: str | None,
+    id: str | None,
+    file: Path | None,
+    key_file: Path | None,
+    node: NodeAddress,
+    as_json: bool,
+) -> None:
     """Post RAW, a file, or standard input as one record.
 
     \b
@@ -52,7 +60,10 @@ def post(raw: str | None, id: str | None, file: Path | None, node: NodeAddress, 
     else:
         body = sys.stdin.buffer.read()
     path = "/v1/records" if id is None else f"/v1/records/{quote(id, safe='')}"
-    with _ask(node, "POST" if id is None else "PUT", path, body) as answer:
+    method, kind = "POST" if id is None else "PUT", "application/octet-stream"
+    if key_file is not None:
+        method, path, kind, body = "POST", "/v1/records", "application/json", _signed(key_file, id, body)
+    with _ask(node, method, path, body, content_type=kind) as answer:
         receipt = json.load(answer)
     if _as_json(as_json):
         click.echo(json.dumps(receipt))
@@ -132,15 +143,39 @@ def peers(node: NodeAddress, as_json: bool) -> None:
     click.echo(f"links: {_plain(asked.get('links', 'open'))}")
 
 
+def _signed(key_file: Path, id: str | None, body: bytes) -> bytes:
+    """Sign a record with the key in a file; return it as JSON. The id is signed too, so it is made here."""
+    from node.admission import new_id
+    from node.key_files import KeyFileError, read_signer
+
+    try:
+        signer = read_signer(key_file)
+        id = signer.prefix + new_id(_now_ms()) if id is None else id
+        raw = body.decode()
+        record = {"id": id, "raw": raw, "signature": signer.sign(id, raw)}
+    except KeyFileError as error:
+        end(str(error), EXIT_USAGE)
+    except UnicodeError:
+        end("only a record of UTF-8 text can be signed; encode binary data, for example base64", EXIT_USAGE)
+    if not id.startswith(signer.prefix):
+        end(f"ids that this key signs begin with {signer.prefix!r}", EXIT_USAGE)
+    return json.dumps(record).encode()
+
+
 # --- talking to a node ----------------------------------------------------------------------------------
 
 
 @contextmanager
 def _ask(
-    node: NodeAddress, method: str, path: str, body: bytes | None = None, accept: str = "application/json"
+    node: NodeAddress,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    accept: str = "application/json",
+    content_type: str = "application/octet-stream",
 ) -> Generator[http.client.HTTPResponse, None, None]:
     """Send one request and give its successful answer; any other outcome ends the process with a reason."""
-    headers = {"accept": accept, "content-type": "application/octet-stream"}
+    headers = {"accept": accept, "content-type": content_type}
     try:
         connection = node.connection()
         headers |= node.credentials()

@@ -50,6 +50,8 @@ class Config:
     data_dir: Path | None
     records_max: int
     bytes_max: int
+    validator: str
+    validator_key_file: Path | None
     log_format: str
     log_level: str
 
@@ -120,6 +122,10 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
     if len(given) > 1:
         both = [f"{key.replace('_', '-')} (from {source})" for key, source in given.items()]
         raise ConfigError(f"{' and '.join(both)}: only one of them can be meant")
+    if (found["validator"] == "md5") != (found["validator_key_file"] is None):
+        source = gathered["validator"][-1].source
+        due = "needs no" if found["validator"] == "md5" else "needs a"
+        raise ConfigError(f"validator (from {source}): {found['validator']!r} {due} --validator-key-file")
     found["ttl_ms"], found["sync_interval_s"] = found.pop("ttl"), found.pop("sync_interval")
     found["http_host"] = frozenset(found["http_host"])
     return Config(**found)

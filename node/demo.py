@@ -20,7 +20,8 @@ from node.config import ConfigError, gather, load
 from node.demo_nodes import LOOPBACK, ROOT, DemoNode
 from node.demo_run import run
 from node.demo_story import Plan
-from node.keys import KeysUnusable, read_keys
+from node.key_files import KeyFileError
+from node.keys import read_cluster_keys
 
 _NAMES = (
     "amber birch cedar dune ember fjord grove heath iris juniper kelp larch maple nettle opal pine "
@@ -90,8 +91,8 @@ def demo(
     try:
         gathered = gather({key: [text] for key, text in given.items() if text is not None}, os.environ, None)
         config = load(gathered)
-        keys = read_keys(config)
-    except (ConfigError, KeysUnusable) as error:
+        keys = read_cluster_keys(config)
+    except (ConfigError, KeyFileError) as error:
         end(str(error), EXIT_USAGE)
     for name, given_here in (("read-token", config.read_token), ("http-cert", config.http_cert)):
         if given_here is not None:

@@ -8,29 +8,38 @@ import click
 
 from cluster.key import SECRET_BYTES, ClusterKey
 from node.client import EXIT_REFUSED, end
+from node.record_keys import hmac_option, publisher_option, record_key_text
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write a new file.")
-def keygen(output: Path | None) -> None:
+@publisher_option
+@hmac_option
+def keygen(output: Path | None, publisher: str | None, hmac: bool) -> None:
     """Make a cluster key: one line, to be given to every node with --key-file or DAYFLY_KEY.
+
+    With --hmac or --publisher: a key that records are signed with (docs/validators.md).
 
     \b
     dayfly keygen -o cluster.key      # a new file that only you can read
     dayfly keygen >> cluster.key      # one more key, to replace the first (docs/keys.md)
     """
     key = ClusterKey(secrets.token_bytes(SECRET_BYTES))
+    of_records = hmac or publisher is not None
+    text = record_key_text(publisher) if of_records else key.line + "\n"
     if output is None:
-        click.echo(key.line)
+        click.echo(text, nl=False)
         return
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w") as file:
-            file.write(key.line + "\n")
+            file.write(text)
     except FileExistsError:
         end(f"{output} exists and was left as it is; to add a key: dayfly keygen >> {output}", EXIT_REFUSED)
     except OSError as error:
         end(f"{output}: {error.strerror}", EXIT_REFUSED)
+    if of_records:
+        return
     click.echo(f"key {key.fingerprint} is in {output}; copy it to every node and start each with", err=True)
     click.echo(f"  dayfly up --key-file {output}", err=True)
 

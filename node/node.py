@@ -13,7 +13,8 @@ from eventbus import EventBus, RecordExpired
 from node.admission import Admission, PostedRecord, Submission
 from node.commits import Commits
 from node.config import Config
-from node.keys import read_keys
+from node.key_files import read_signature
+from node.keys import read_cluster_keys
 from node.lag import LoopLag
 from node.saved_peers import SavedPeers
 from node.views import JournalView, LinksView, PeerView, links_view, peer_views
@@ -46,7 +47,7 @@ class Node:
             one in memory.
 
     Raises:
-        KeysUnusable: the key file cannot be used.
+        KeyFileError: the key file cannot be used.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class Node:
         self.http_urls: list[str] = []
         self._clock = clock
         self._last_addresses: list[str] = []
-        self._chain = default_chain(config.ttl_ms)
+        self._chain = default_chain(
+            config.ttl_ms, read_signature(config.validator, config.validator_key_file)
+        )
         if store is None:
             store = open_store(config.ttl_ms, StoreLimits(config.records_max, config.bytes_max))
         self._store = store
@@ -135,9 +138,9 @@ class Node:
             await trio.sleep(min(max(wait_s, 0.01), SWEEP_S_MAX))
 
     def rekey(self) -> None:
-        """Read the keys again; links under one that is gone end. Raises KeysUnusable or OSError, and then all
+        """Read the keys again; links under one that is gone end. Raises KeyFileError or OSError, and then all
         stays as it was."""
-        self.cluster.security.replace(read_keys(self.config), list(self.cluster.links.values()))
+        self.cluster.security.replace(read_cluster_keys(self.config), list(self.cluster.links.values()))
 
     def serving(self, urls: list[str]) -> None:
         """HTTP listens at `urls`: peers may be told and the node can become ready."""
@@ -293,5 +296,5 @@ class Node:
             ),
             group=c.multicast,
             lan=c.lan,
-            keys=read_keys(c),
+            keys=read_cluster_keys(c),
         )

@@ -3,6 +3,7 @@
 Both block for as long as the disk takes, so both run in a thread; the event loop goes on and hears signals.
 """
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -11,9 +12,17 @@ import structlog
 import trio
 
 from node.config import Config
-from storage import JournalReport, JournalStore, StoreLimits, open_store
+from node.key_files import read_signature
+from storage import JournalReport, JournalStore, StoreLimits, StoreUnusable, open_store
+from validator import Outcome, SignatureValidator
 
 _log = structlog.get_logger("dayfly.journal")
+
+SIGNATURE_NAME = "signature.txt"
+"""The file in the data directory that names the validator of signatures its records have passed."""
+
+CHECK_RECORDS = 1_000
+"""Records read at a time when that has changed."""
 
 TELL_EVERY_S = 0.2
 LOG_EVERY_S = 2.0
@@ -28,7 +37,9 @@ async def open_journal(config: Config, data_dir: Path, wall_ms: int) -> JournalS
 
     Raises:
         StoreUnusable: it is in use by another process, or cannot be used; the text says why.
+        KeyFileError: the keys of the records' signatures cannot be read.
     """
+    signature = read_signature(config.validator, config.validator_key_file)
     limits = StoreLimits(config.records_max, config.bytes_max)
     progress = Progress(data_dir)
     try:
@@ -39,7 +50,42 @@ async def open_journal(config: Config, data_dir: Path, wall_ms: int) -> JournalS
         progress.end()
     assert isinstance(store, JournalStore)  # because there is a directory
     _tell(store.report, progress.taken_s)
+    try:
+        await trio.to_thread.run_sync(_keep_signature, store, signature, data_dir, wall_ms)
+    except BaseException:
+        store.close()
+        raise
     return store
+
+
+def _keep_signature(store: JournalStore, signature: SignatureValidator, data_dir: Path, wall_ms: int) -> None:
+    """Make sure that what was read passes the validator of today, and note which that is.
+
+    Records that do not would be refused by every peer they are offered to, and cost this node its links.
+
+    Raises:
+        StoreUnusable: some do not.
+    """
+    path = data_dir / SIGNATURE_NAME
+    try:
+        before = path.read_text("ascii", "replace").strip()
+    except OSError:
+        before = "md5"  # the only one there was before this file
+    if before != signature.name and (bad := _count_bad(store, signature, wall_ms)):
+        raise StoreUnusable(
+            f"{bad} records in {data_dir} were accepted by {before!r} and are not good by "
+            f"{signature.name!r}: go back to its --validator and keys, or use another --data-dir"
+        )
+    with contextlib.suppress(OSError):  # a full disk; at the next start they are looked at again
+        path.write_text(f"{signature.name}\n")
+
+
+def _count_bad(store: JournalStore, signature: SignatureValidator, wall_ms: int) -> int:
+    bad, after = 0, b""
+    while records := store.page(after, wall_ms, CHECK_RECORDS):
+        bad += sum(signature.check(r, wall_ms).outcome is not Outcome.ACCEPT for r in records)
+        after = records[-1].key
+    return bad
 
 
 async def close_journal(store: JournalStore, close_by_s: float) -> None:

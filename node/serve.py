@@ -30,7 +30,7 @@ from api import (
 )
 from cluster.address import format_address, is_loopback
 from node.config import Config
-from node.keys import KeysUnusable
+from node.key_files import KeyFileError
 from node.lifeline import die_with_parent
 from node.node import Node, system_clock
 from node.opening import close_journal, open_journal
@@ -70,7 +70,7 @@ async def serve_node(config: Config, parent_pipe: int | None = None) -> None:
 
     Raises:
         StartError: a port or the data directory cannot be had; nothing runs.
-        KeysUnusable: so for the key file.
+        KeyFileError: so for the key file.
     """
     if parent_pipe is not None:
         die_with_parent()
@@ -254,7 +254,7 @@ def _rekey(node: Node) -> None:
     """Let a node read its keys again; a bad file is an error in the log and changes nothing."""
     try:
         node.rekey()
-    except (KeysUnusable, OSError) as error:
+    except (KeyFileError, OSError) as error:
         _log.error("the keys stay as they were", reason=str(error))
     else:
         _log.info("keys read again", links=str(node.links), accepted=node.links.accepted)

@@ -213,6 +213,20 @@ SETTINGS = (
         "SIZE",
     ),
     Setting(
+        "validator",
+        "md5",
+        values.choice("md5", "hmac-sha256", "ed25519"),
+        "What makes a record's signature good; the same on every node.",
+        "KIND",
+    ),
+    Setting(
+        "validator-key-file",
+        "",
+        values.path,
+        "The secret (hmac-sha256) or the public keys (ed25519) for it.",
+        "PATH",
+    ),
+    Setting(
         "log-format",
         "auto",
         values.choice("auto", "text", "json"),

@@ -8,6 +8,7 @@ say whom it met. The lock is the kernel's and ends with the process, however tha
     journal-damaged-20261121T120000.sqlite   a journal set aside at that time (UTC), never touched again
     journal-restored.sqlite                  what was whole in it, on the way to becoming the journal
     peers.json                               where peers were last seen
+    signature.txt                            the validator of signatures that the records have passed
 
 A damaged journal is replaced in steps that may be cut off between any two: first the restored one is
 complete under its own name, then the damaged one moves aside, then the restored one moves in. Whoever

@@ -4,7 +4,7 @@ Three outcomes, not two (the gossipsub lesson): a record that merely came late m
 that relayed it, and a record that no honest node would relay must.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -40,12 +40,22 @@ class Verdict:
 
 ACCEPT = Verdict(Outcome.ACCEPT)
 
+Signer = Callable[[str, str], str | Verdict]
+"""Makes the signature for (id, raw) where a client brought none, or says why this node cannot. Raises
+ValueError where a text has no UTF-8 form."""
+
+
+def cannot_sign(id: str, raw: str) -> Verdict:
+    """Sign nothing: the `Signer` of a chain in which no validator asks for a signature."""
+    return Verdict(Outcome.REJECT, "unsigned", "signature is missing, and this node makes none")
+
 
 class Validator(Protocol):
     """Judge records. Must be pure: the same record and time give the same verdict on every node.
 
     To add one: a class with these two members in a file of its own here, a line in `default_chain`,
-    and a line in tests/contracts/test_validator_contract.py.
+    and a line in tests/contracts/test_validator_contract.py. One that judges signatures has a third: see
+    `SignatureValidator`.
     """
 
     @property
@@ -58,10 +68,27 @@ class Validator(Protocol):
         ...
 
 
-class ValidatorChain:
-    """Ask validators in order and stop at the first objection. Put cheap ones first."""
+class SignatureValidator(Validator, Protocol):
+    """Judge the signature. One of these ends every node's chain; which one is a setting.
 
-    def __init__(self, validators: Sequence[Validator]) -> None:
+    A record without a signature is no record: the name tells rules and keys apart (with a fingerprint that
+    gives no secret away), so that nodes of other keys do not link.
+    """
+
+    def sign(self, id: str, raw: str) -> str | Verdict:
+        """Make what `check` accepts, or say why this node cannot; a `Signer`."""
+        ...
+
+
+class ValidatorChain:
+    """Ask validators in order and stop at the first objection. Put cheap ones first.
+
+    Args:
+        sign: makes the signature of a record that a client posts without one.
+    """
+
+    def __init__(self, validators: Sequence[Validator], sign: Signer = cannot_sign) -> None:
+        self.sign = sign
         self._validators = tuple(validators)
         self._checks = tuple(v.check for v in validators)
 

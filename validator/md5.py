@@ -27,6 +27,10 @@ class Md5Signature:
 
     name: str = "md5"
 
+    def sign(self, id: str, raw: str) -> str:
+        """Sign as the function `sign` does: the id plays no part."""
+        return sign(raw)
+
     def check(self, record: Record, wall_ms: int) -> Verdict:
         """Compare the signature; the time plays no part."""
         md5 = sign(record.raw)

@@ -203,3 +203,32 @@ def test_ids_and_digests_must_be_whole(bad: m.Message) -> None:
     """Else an honest node would pass on what the next one bans it for."""
     with pytest.raises(FrameError):
         list(FrameReader().feed(encode(bad)))
+
+
+@pytest.mark.parametrize("number", [6, 12])
+def test_a_frame_of_more_records_than_any_node_sends_is_refused_before_they_are_made(number: int) -> None:
+    """Empty records by the hundred thousand would take a hundred times their frame's size; the most pass."""
+
+    def body(count: int) -> bytes:
+        return msgspec.msgpack.encode([[["", "", "", 0]] * count, b"", False][: 3 if number == 12 else 2])
+
+    [most] = FrameReader().feed(frame(number, body(m.FRAME_RECORDS_MAX)))
+    assert isinstance(most, m.Push | m.Page)
+    assert len(most.records) == m.FRAME_RECORDS_MAX
+    with pytest.raises(FrameError):
+        list(FrameReader().feed(frame(number, body(m.FRAME_RECORDS_MAX + 1))))
+    smallest = Record.of("i", "r", "s", 0)
+    assert max(map(len, batches([smallest] * 10_000))) <= m.FRAME_RECORDS_MAX
+
+
+@given(st.integers(2, 300))
+def test_a_reader_takes_frames_up_to_its_own_bound(frame_bytes_max: int) -> None:
+    """The bound counts what follows the length field, and can be raised once the peer is known."""
+    largest = frame(200, bytes(frame_bytes_max - 2), flags=0)
+    assert list(FrameReader(frame_bytes_max).feed(largest)) == []
+    reader = FrameReader(frame_bytes_max - 1)
+    with pytest.raises(FrameError, match=f"not in 2 to {frame_bytes_max - 1}"):
+        list(reader.feed(largest[:6]))
+    raised = FrameReader(frame_bytes_max - 1)
+    raised.frame_bytes_max = frame_bytes_max
+    assert list(raised.feed(largest)) == []

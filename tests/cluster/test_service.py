@@ -2,13 +2,14 @@
 
 import struct
 import time
+from itertools import pairwise
 
 import msgspec
 import pytest
 import trio
 from structlog.testing import capture_logs
 
-from cluster.codec import FRAME_BYTES_MAX, encode, wire_record
+from cluster.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX, encode, wire_record
 from cluster.connector import HANDSHAKES_PER_ADDRESS_MAX
 from cluster.doorbell import BURST_EVENTS
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
@@ -407,3 +408,31 @@ async def test_one_host_cannot_take_every_handshake() -> None:
         await good.link(node)
 
         await until(lambda: len(node.cluster.links) == 1, "room again")
+
+
+async def test_a_stranger_may_say_no_more_than_a_hello_before_it_is_welcome() -> None:
+    """A large frame before the handshake is cut at its header; after it, it is taken."""
+    async with running(config()) as node:
+        stranger, peer = await ScriptedPeer.connect(node), await ScriptedPeer.connect(node)
+        await stranger.stream.send_all(struct.pack(">IBB", HELLO_BYTES_MAX + 1, 1, 1))
+        assert await stranger.hear() is None
+        await peer.link(node)
+        await peer.say(Push([wire(1, "x" * (1 << 20))]))
+        await until(lambda: held(node) == {"id1"}, "a frame of a megabyte is taken")
+
+
+async def test_what_one_peer_sends_at_once_is_taken_in_turns_with_all_others() -> None:
+    """A burst of four thousand records gives the loop away again and again, and comes in whole."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        await peer.say(*[Push([wire(n) for n in range(at, at + 200)]) for at in range(0, 4000, 200)])
+        seen: set[int] = set()
+        while len(node) < 4000:
+            seen.add(len(node))
+            await trio.lowlevel.checkpoint()
+
+        steps = sorted([*seen, 4000])
+        # One read brings some 1,100 of them: five milliseconds' work or more.
+        assert max(b - a for a, b in pairwise(steps)) <= 800

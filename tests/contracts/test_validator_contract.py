@@ -1,6 +1,7 @@
 """What every validator owes: pure, never raising, and a reason and a known code for each objection.
 
-To add a validator: one line in `VALIDATORS`, with a record that it accepts.
+To add a validator: one line in `VALIDATORS`, with a record that it accepts. What a signature protects is
+asked of `SIGNED` besides.
 """
 
 import copy
@@ -23,16 +24,39 @@ from validator import (
     default_chain,
     sign,
 )
+from validator.ed25519 import Ed25519Signature, ed25519_hex, public_of
+from validator.hmac_sha256 import HmacSignature
+from validator.keys import PUBLISHER, Key, signed_bytes
 
 T0 = 1_800_000_000_000
 TTL_MS = 24 * 3600 * 1000
 GOOD = Record.of("id", "hello", sign("hello"), T0)
+
+PUBLISHERS = [Key(PUBLISHER, name, bytes([n] * 32)) for n, name in enumerate(["alerts", "alerts", "news"])]
+HMAC = HmacSignature([b"1" * 32, b"2" * 32])
+ED25519 = Ed25519Signature([public_of(p) for p in PUBLISHERS])
+
+
+def published(publisher: Key, id: str, raw: str) -> Record:
+    return Record.of(id, raw, ed25519_hex(publisher.value, signed_bytes(id, raw)), T0)
+
+
+SIGNED: dict[str, tuple[Validator, Record]] = {
+    "hmac first": (HMAC, Record.of("id", "hello", HMAC.sign("id", "hello"), T0)),
+    "hmac second": (HMAC, Record.of("id", "hello", HmacSignature([b"2" * 32]).sign("id", "hello"), T0)),
+    "ed25519 first": (ED25519, published(PUBLISHERS[0], "alerts/door", "hello")),
+    "ed25519 second": (ED25519, published(PUBLISHERS[1], "alerts/door", "hello")),
+    "ed25519 chain": (default_chain(TTL_MS, ED25519), published(PUBLISHERS[2], "news/1/2", "hé")),
+    "hmac chain": (default_chain(TTL_MS, HMAC), Record.of("é", "ü", HMAC.sign("é", "ü"), T0)),
+}
+"""Validators with keys, and a record that a holder of one of them signed."""
 
 VALIDATORS: dict[str, tuple[Validator, Record]] = {
     "size": (SizeLimits(), GOOD),
     "time": (TimeWindow(TTL_MS), GOOD),
     "md5": (Md5Signature(), GOOD),
     "chain": (default_chain(TTL_MS), GOOD),
+    **SIGNED,
 }
 
 every_validator = pytest.mark.parametrize(
@@ -44,7 +68,7 @@ records = st.builds(
     Record.of,
     any_text,
     any_text,
-    any_text | st.just(sign("hello")),
+    any_text | st.just(sign("hello")) | st.text("0123456789abcdef", min_size=64, max_size=128),
     st.integers(0, 2**63 - 1) | st.integers(T0 - 2 * TTL_MS, T0 + 120_000),
 )
 walls = st.integers(0, 2**63) | st.integers(T0 - 120_000, T0 + 2 * TTL_MS)
@@ -112,3 +136,34 @@ def test_judging_reads_no_clock(validator: Validator, accepted: Record) -> None:
     finally:
         sys.setprofile(None)
     assert asked == []
+
+
+@pytest.mark.parametrize(("validator", "good"), SIGNED.values(), ids=SIGNED.keys())
+@given(data=st.data())
+def test_a_signature_is_good_for_its_id_and_raw_only(
+    validator: Validator, good: Record, data: st.DataObject
+) -> None:
+    """Neither can be changed, nor can the line between them be moved; the same words sign nothing else."""
+    texts = (good.id, good.raw, good.signature)
+    replaced = list(texts)
+    at = data.draw(st.integers(0, 2))
+    replaced[at] = data.draw(
+        any_text | st.sampled_from([texts[at] + "\n", texts[at].upper(), texts[at][:-1], texts[at] + "0"])
+    )
+    moved = [f"{good.id}\n{good.raw}", "", good.signature], [good.id[:-1], good.id[-1] + good.raw, texts[2]]
+    for id, raw, signature in (replaced, *moved):
+        if (id, raw, signature) != texts:
+            assert validator.check(Record.of(id, raw, signature, T0), T0).outcome is Outcome.REJECT
+
+
+@pytest.mark.parametrize(("validator", "good"), SIGNED.values(), ids=SIGNED.keys())
+def test_a_signature_without_the_key_is_refused(validator: Validator, good: Record) -> None:
+    """An MD5, another secret's, another publisher's: each is a `bad-signature`."""
+    others = [
+        sign(good.raw),
+        HmacSignature([b"3" * 32]).sign(good.id, good.raw),
+        ed25519_hex(b"3" * 32, signed_bytes(good.id, good.raw)),
+    ]
+    for signature in others:
+        verdict = validator.check(Record.of(good.id, good.raw, signature, T0), T0)
+        assert (verdict.outcome, verdict.code) == (Outcome.REJECT, "bad-signature")

@@ -41,13 +41,21 @@ KINDS: dict[str, tuple[str, str, str, Any]] = {
     "data_dir": ("one", "/two", "/three/3", Path("/three/3")),
     "records_max": ("1", "2", "3", 3),
     "bytes_max": ("1MiB", "2MiB", "3MiB", 3 << 20),
+    "validator": ("md5", "ed25519", "hmac-sha256", "hmac-sha256"),
+    "validator_key_file": ("one", "/two", "/three/3", Path("/three/3")),
     "log_format": ("text", "text", "json", "json"),
     "log_level": ("debug", "info", "error", "error"),
 }
 """Per setting: three good texts, and what the third means."""
 
-PARTNERS = {"http_key": "http_cert", "auth_user": "auth_password", "auth_password": "auth_user"}
-"""Settings that mean nothing without another."""
+TOGETHER: dict[str, dict[str, Sequence[str]]] = {
+    "http_key": {"http_cert": ["x"]},
+    "auth_user": {"auth_password": ["x"]},
+    "auth_password": {"auth_user": ["x"]},
+    "validator": {"validator_key_file": ["f"]},
+    "validator_key_file": {"validator": ["ed25519"]},
+}
+"""Settings that only go with another one."""
 
 ATTRIBUTES = {"ttl": "ttl_ms", "sync_interval": "sync_interval_s"}
 
@@ -108,8 +116,8 @@ def test_flag_beats_environment_beats_file_beats_default(key: str, tmp_path: Pat
         assert [(o.text, o.source) for o in gathered[key]] == [(text, source)]
     defaults = gather({}, {}, None)[key]
     assert [(o.text, o.source) for o in defaults] == ([] if setting.many else [(setting.default, "default")])
-    partner = {PARTNERS[key]: ["x"]} if key in PARTNERS else {}
-    assert getattr(load(gather({key: [three], **partner}, {}, None)), ATTRIBUTES.get(key, key)) == meaning
+    together = gather({key: [three]} | TOGETHER.get(key, {}), {}, None)
+    assert getattr(load(together), ATTRIBUTES.get(key, key)) == meaning
 
 
 def test_without_anything_a_node_stays_on_this_machine() -> None:
@@ -139,6 +147,8 @@ def test_without_anything_a_node_stays_on_this_machine() -> None:
         data_dir=None,
         records_max=1_000_000,
         bytes_max=512 << 20,
+        validator="md5",
+        validator_key_file=None,
         log_format="auto",
         log_level="info",
     )
@@ -272,6 +282,10 @@ BAD: list[tuple[str, str, str]] = [
     ("bytes-max", "MiB", "512MiB"),
     ("bytes-max", "-1GiB", "512MiB"),
     ("bytes-max", "1.5GiB", "512MiB"),
+    ("validator", "sha1", "md5, hmac-sha256, ed25519"),
+    ("validator", "MD5", "md5, hmac-sha256, ed25519"),
+    ("validator", "ed25519", "needs a --validator-key-file"),
+    ("validator-key-file", "a\0b", "is not a path"),
     ("log-format", "xml", "auto, text, json"),
     ("log-level", "INFO", "debug, info, warning, error"),
     ("log-level", "", "debug, info, warning, error"),
@@ -373,7 +387,10 @@ def test_the_originals_names_are_accepted_and_ours_win() -> None:
     assert load_from(environment=originals | {"DAYFLY_AUTH_USER": "bob"}).auth_user == "bob"
 
 
-@pytest.mark.parametrize(("one", "other"), PARTNERS.items())
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("http_key", "http_cert"), ("auth_user", "auth_password"), ("auth_password", "auth_user")],
+)
 def test_half_of_a_pair_is_refused(one: str, other: str) -> None:
     """A password without its user would protect nothing."""
     expected = (

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from cluster.key import PREFIX, ClusterKey
 from node.cli import cli
 from node.config import ConfigError, gather, load
-from node.keys import FILE_BYTES_MAX, KeysUnusable, read_key_file, read_keys
+from node.key_files import KeyFileError
+from node.keys import FILE_BYTES_MAX, read_cluster_keys, read_key_file
 from tests.node.commands import COMMAND, ENVIRONMENT, dayfly
 from tests.node.terminals import in_terminal
 from tests.processes import ROOT, wait_until
@@ -38,7 +39,7 @@ def command(*arguments: str) -> Result:
 
 def refusal(path: Path) -> str:
     """Why a file is not read; it must not quote the file."""
-    with pytest.raises(KeysUnusable) as caught:
+    with pytest.raises(KeyFileError) as caught:
         read_key_file(path)
     assert ONE.line[10:] not in str(caught.value)
     return str(caught.value)
@@ -64,12 +65,12 @@ def test_a_file_of_its_user_alone_is_read(tmp_path: Path, mode: int) -> None:
 def test_a_file_that_is_none_names_itself_and_the_way_out(tmp_path: Path) -> None:
     """Missing, a folder, empty, of another kind, too large, or wrong in a line."""
     missing = tmp_path / "no.key"
-    assert refusal(missing) == f"{missing}: there is no such file; make it with: dayfly keygen -o {missing}"
+    assert refusal(missing) == f"{missing}: there is no such file; dayfly keygen -o {missing} makes one"
     assert "is not a file" in refusal(tmp_path)
     path = key_file(tmp_path, "")
     assert refusal(path) == f"{path} there is no key in it; make one with: dayfly keygen"
     assert f"{path} line 2: a key begins with" in refusal(key_file(tmp_path, f"{ONE.line}\n{ONE.line[1:]}"))
-    assert "is not text" in refusal(key_file(tmp_path, b"\xff\xfe" + ONE.line.encode()))
+    assert "is not ASCII text" in refusal(key_file(tmp_path, b"\xff\xfe" + ONE.line.encode()))
     full = f"{ONE.line}\n#".ljust(FILE_BYTES_MAX, "x")
     assert read_key_file(key_file(tmp_path, full)) == (ONE,)
     assert "is no key file" in refusal(key_file(tmp_path, full + "x"))
@@ -82,9 +83,11 @@ def test_a_key_comes_from_one_place_only(tmp_path: Path) -> None:
     """Two are refused, wherever they come from: a node with the wrong one would be alone without a word."""
     path = key_file(tmp_path, ONE.line)
     flags = {"key_file": [str(path)]}
-    assert read_keys(load(gather(flags, {"DAYFLY_KEY": ""}, None))) == (ONE,)
-    assert read_keys(load(gather({}, {"DAYFLY_KEY": TWO.line}, None))) == (TWO,)
-    assert read_keys(load(gather({}, {}, None))) == ()
+    assert read_cluster_keys(load(gather(flags, {}, None))) == (ONE,)
+    with pytest.raises(ConfigError, match=r"key \(from DAYFLY_KEY\): it is empty"):
+        load(gather(flags, {"DAYFLY_KEY": ""}, None))
+    assert read_cluster_keys(load(gather({}, {"DAYFLY_KEY": TWO.line}, None))) == (TWO,)
+    assert read_cluster_keys(load(gather({}, {}, None))) == ()
     with pytest.raises(
         ConfigError, match=r"key-file \(from --key-file\) and key \(from DAYFLY_KEY\): only one"
     ):
@@ -101,14 +104,14 @@ def test_a_settings_file_with_a_key_is_for_its_user_alone(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="holds key and is open to other users; type: chmod 600"):
         gather({}, {}, path)
     path.chmod(0o600)
-    assert read_keys(load(gather({}, {}, path))) == (ONE,)
+    assert read_cluster_keys(load(gather({}, {}, path))) == (ONE,)
 
 
 def test_no_command_shows_a_key(tmp_path: Path) -> None:
     """Settings are printed with where they come from; a secret's text never, not even a wrong one's."""
     shown = dayfly("up", "--print-config", cwd=tmp_path, DAYFLY_KEY=ONE.line)
     assert shown.code == 0
-    assert re.search(r"^# key is given and not shown +# DAYFLY_KEY$", shown.out, re.MULTILINE)
+    assert re.search(r'^# key = "\*{3}" +# DAYFLY_KEY$', shown.out, re.MULTILINE)
     wrong = dayfly("up", cwd=tmp_path, DAYFLY_KEY=ONE.line[:-1])
     assert (wrong.code, wrong.err) == (
         2,

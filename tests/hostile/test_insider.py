@@ -1,0 +1,143 @@
+"""A member that floods: others are served, the store's bounds hold, and room comes back as records end.
+
+`DAYFLY_TEST_LONG=1`: 30 s of flood in place of 2.
+"""
+
+import contextlib
+import http.client
+import secrets
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from cluster.codec import encode
+from cluster.messages import Fetch, IHave, Message, Ping, Reconcile, Want
+from tests.hostile.insider import Insider
+from tests.hostile.siege import LONG, two_nodes
+from tests.processes import ROOT, Cluster, NodeProcess, wait_until
+
+PER_S = 10_000
+FLOOD_S = 30 if LONG else 2
+ASKING_S = 10 if LONG else 0.6
+ANSWER_S_MAX = 2.0
+"""What an answer may take on a machine that does much else at the time; see the figures printed."""
+
+
+@contextlib.contextmanager
+def flood(node: NodeProcess, raw_bytes: int = 100) -> Generator[list[float], None, None]:
+    """Flood a node until the block ends; the list then holds how many were sent, and in how many seconds."""
+    view = node.get("/v1/node")
+    arguments = [view["peer"].rpartition(":")[2], view["rules"], view["cluster"], str(PER_S), str(raw_bytes)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.hostile.insider", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    sent: list[float] = []
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        try:
+            yield sent
+        finally:
+            sent += map(float, process.communicate()[0].split())
+
+
+def posts_ms(node: NodeProcess, seconds: float) -> list[float]:
+    """Post one record after the other over one connection; return how long each took, sorted."""
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20)
+    taken_ms: list[float] = []
+    end_s = time.monotonic() + seconds
+    with contextlib.closing(connection):
+        while time.monotonic() < end_s:
+            began = time.perf_counter()
+            connection.request("POST", "/v1/records", "hello")
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 201
+            taken_ms.append((time.perf_counter() - began) * 1000)
+            time.sleep(0.01)  # the client's pace, not a wait
+    return sorted(taken_ms)
+
+
+def say(taken_ms: list[float]) -> str:
+    return f"p50 {statistics.median(taken_ms):.1f}, p99 {taken_ms[int(len(taken_ms) * 0.99)]:.1f} ms"
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    """Two linked nodes with room for every flood."""
+    with two_nodes() as made:
+        made.nodes[0].post_batch(["x"] * 5_000, "here before ")
+        yield made
+
+
+def test_one_peer_that_floods_with_valid_records_does_not_stall_the_others(nodes: Cluster) -> None:
+    """Its records are valid, so they are taken; clients of that node are answered meanwhile."""
+    node = nodes.nodes[0]
+    quiet_ms = posts_ms(node, FLOOD_S)
+    with flood(node) as sent:
+        flooded_ms = posts_ms(node, FLOOD_S)
+    taken = node.get("/v1/node")["admission"]["relayed"]
+    lag_ms = node.get("/v1/node")["loop_lag"]["cpu_max_ms"]
+    print(
+        f"\n{sent[0] / sent[1]:.0f} records a second by one peer for {sent[1]:.0f} s, {taken} taken; "
+        f"a post {say(quiet_ms)} before, {say(flooded_ms)} in it; the loop was held {lag_ms:.1f} ms"
+    )
+    assert taken / sent[1] > PER_S / 4, "this was no flood"
+    assert statistics.median(flooded_ms) <= 5 * statistics.median(quiet_ms) + 20
+    assert flooded_ms[-1] <= ANSWER_S_MAX * 1000
+
+
+def costly(now_ms: int) -> dict[str, Message]:
+    """Small questions whose answers take a node much longer than the asking."""
+    window = (now_ms - 3_600_000, now_ms + 1_000)
+    return {
+        "pings over all it holds": Ping(1, now_ms, 0, 0, 3_600_000, 0, bytes(16)),
+        "reconciliations": Reconcile(*window, b"\x61\x00\x00\x01" + bytes(16)),
+        "pages": Fetch(b""),
+        "wants of what is not there": Want(secrets.token_bytes(32 * 500)),
+        "announcements of nothing": IHave(b"", secrets.token_bytes(32 * 500)),
+    }
+
+
+def test_questions_that_cost_much_one_after_another_do_not_stall_the_others(nodes: Cluster) -> None:
+    """Whatever a member asks as fast as it can, clients of that node are answered meanwhile."""
+    node = nodes.nodes[0]
+    quiet_ms = posts_ms(node, ASKING_S)
+    for what, message in costly(time.time_ns() // 1_000_000).items():
+        with Insider.to(node) as insider, insider.link().repeating(encode(message)):
+            asked_ms = posts_ms(node, ASKING_S)
+        print(f"\n{what}: a post {say(quiet_ms)} before, {say(asked_ms)} meanwhile")
+        assert statistics.median(asked_ms) <= 5 * statistics.median(quiet_ms) + 20
+        assert asked_ms[-1] <= ANSWER_S_MAX * 1000
+
+
+def test_a_flood_fills_the_store_and_no_more_and_room_comes_back() -> None:
+    """At the cap posts get 507 at once and what is held stays; when it is over posts go in again."""
+    ttl_s, records_max = 4, 5_000
+    with two_nodes("--ttl", f"{ttl_s}s", "--records-max", str(records_max)) as nodes:
+        node, other = nodes.nodes
+        posted_s = time.monotonic()
+        node.post("first", "first")
+        with flood(node):
+            wait_until(lambda: node.records >= records_max, "the store is full")
+            began = time.monotonic()
+            answer = node.ask("POST", "/v1/records", "one more")
+            took_s = time.monotonic() - began
+            held = node.ask("HEAD", "/v1/records/first").status
+            in_time = time.monotonic() - posted_s < ttl_s - 1
+            records = [n.get("/v1/node")["records"] for n in nodes.nodes]
+        print(f"\n507 within {took_s * 1000:.0f} ms; {records} records of {records_max}")
+        assert (answer.status, answer.json()["code"]) == (507, "store-full")
+        assert took_s <= ANSWER_S_MAX
+        assert held == 200 or not in_time
+        assert max(records) <= records_max
+        wait_until(lambda: node.ask("PUT", "/v1/records/later", "x").status in (200, 201), "there is room")
+        wait_until(lambda: other.ask("HEAD", "/v1/records/later").status == 200, "it goes round as ever")
