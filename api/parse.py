@@ -6,6 +6,11 @@ from typing import TypeVar
 import msgspec
 
 from api.errors import Problem
+from node.values import duration_s
+
+WAIT_TIMEOUT_S_DEFAULT = 2.0
+WAIT_TIMEOUT_S_MAX = 60.0
+"""How long a post may wait for nodes to hold it; nodes remember what they were asked for as long."""
 
 JSON_DEPTH_MAX = 16
 """How deeply JSON may nest. Our objects are flat; what is in fields we ignore may not cost a stack."""
@@ -109,3 +114,32 @@ def parse_limit(text: str | None, default: int, limit_max: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or not 1 <= int(text) <= limit_max:
         raise Problem("bad-request", f"limit={text[:40]!r} is not a number from 1 to {limit_max}")
     return int(text)
+
+
+def parse_wait(text: str) -> int | None:
+    """Read `?wait=`: how many nodes shall hold a record, the answering one included; None for all.
+
+    Raises:
+        Problem: it is neither `all` nor a number from 1 on.
+    """
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
+        raise Problem("bad-request", f"wait={text[:40]!r} is neither all nor a number of nodes from 1 on")
+    return int(text)
+
+
+def parse_timeout(text: str | None) -> float:
+    """Read `?timeout=` as seconds. Raises Problem when it is no duration up to `WAIT_TIMEOUT_S_MAX`."""
+    if text is None:
+        return WAIT_TIMEOUT_S_DEFAULT
+    try:
+        timeout_s = duration_s(text)
+        if timeout_s > WAIT_TIMEOUT_S_MAX:
+            raise ValueError
+    except ValueError:
+        raise Problem(
+            "bad-request",
+            f"timeout={text[:40]!r} is not a duration up to {WAIT_TIMEOUT_S_MAX:.0f}s, such as 500ms or 2s",
+        ) from None
+    return timeout_s

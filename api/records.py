@@ -12,9 +12,10 @@ from api.cursor import Position, make_cursor, parse_since
 from api.errors import Problem
 from api.parse import parse_json, parse_limit, parse_text
 from api.posting import body_bytes, not_saved, outcome, saved, submit
+from api.receipts import Wait, asked, begin
 from api.reply import Reply, media_type
 from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
-from node import Node, PostedRecord
+from node import Node, PostedRecord, Receipt
 from validator import Record
 
 LIMIT_DEFAULT = 100
@@ -39,6 +40,9 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 
+_Result = tuple[ReceiptView, Record | None]
+"""What became of one line of a batch, and the record that is held."""
+
 _DECODER = msgspec.json.Decoder(PostedRecord)
 _ENCODER = msgspec.json.Encoder()
 
@@ -58,15 +62,16 @@ def make_blueprint(node: Node) -> Blueprint:
     async def post_records() -> Response:
         """Store one record, or a batch of them."""
         content_type = request.headers.get("content-type", "")
-        return (await answer_post(node, await body_bytes(), content_type)).response()
+        wait = asked()
+        return (await answer_post(node, await body_bytes(), content_type, wait)).response()
 
     @routes.put("/v1/records/<any_id:id>")
     async def put_record(id: str) -> Response:
         """Store the body under an id; naturally idempotent."""
         _check_id_encoding(id)
-        record, stored = submit(node, id, parse_text(await body_bytes()), None)
-        await saved(node, record)
-        return _receipt(node, record, stored=stored).response()
+        wait = asked()
+        posted = PostedRecord(parse_text(await body_bytes()), id)
+        return (await _post_one(node, posted, wait)).response()
 
     @routes.get("/v1/records/<any_id:id>")
     async def get_record(id: str) -> Response:
@@ -98,23 +103,60 @@ def make_blueprint(node: Node) -> Blueprint:
     return routes
 
 
-async def answer_post(node: Node, body: bytes, content_type: str) -> Reply:
+async def answer_post(node: Node, body: bytes, content_type: str, wait: Wait | None = None) -> Reply:
     """Store one record, or a batch of them, as the content type says. Raises Problem."""
     kind = media_type(content_type)
     if kind == NDJSON:
-        return Reply(200, {"content-type": NDJSON}, await _batch(node, body))
+        return Reply(200, {"content-type": NDJSON}, await _post_batch(node, body, wait))
     posted = parse_json(body, _DECODER) if kind == JSON else PostedRecord(raw=parse_text(body))
-    record, stored = submit(node, posted.id, posted.raw, posted.signature)
-    await saved(node, record)
-    return _receipt(node, record, stored=stored)
+    return await _post_one(node, posted, wait)
 
 
-async def _batch(node: Node, body: bytes) -> bytes:
+async def _post_one(node: Node, posted: PostedRecord, wait: Wait | None) -> Reply:
+    """Store one record, and if asked to, wait until nodes hold it: 202 when too few do in time."""
+    if wait is None:
+        record, stored = submit(node, posted.id, posted.raw, posted.signature)
+        await saved(node, record)
+        return _receipt(node, receipt_view(node, record, stored=stored))
+    with begin(node, 1, wait) as receipt:
+        record, stored = submit(node, posted.id, posted.raw, posted.signature)
+        receipt.ask([record.digest])
+        await saved(node, record)
+        await receipt.wait()
+        view = receipt_view(node, record, stored=stored)
+        return _receipt(node, _with_reach(receipt, [(view, record)])[0][0])
+
+
+def _with_reach(receipt: Receipt, results: "list[_Result]") -> "list[_Result]":
+    """Add to what became of records how far they have come by now."""
+    reaches = receipt.reaches()
+    told: list[_Result] = []
+    for view, record in results:
+        if record is not None and (reach := reaches.get(record.digest)) is not None and not view.code:
+            status = 202 if receipt.falls_short(reach) else view.status
+            view = msgspec.structs.replace(view, status=status, reach=reach)
+        told.append((view, record))
+    return told
+
+
+async def _post_batch(node: Node, body: bytes, wait: Wait | None) -> bytes:
     """Store one record a line; return one result a line, in the same order. Empty lines are skipped."""
     lines = body.split(b"\n", BATCH_LINES_MAX + 1)
     if len(lines) > BATCH_LINES_MAX and any(line.strip() for line in lines[BATCH_LINES_MAX:]):
         raise Problem("too-large", f"the batch has more than {BATCH_LINES_MAX} lines; none was stored")
-    results: list[tuple[ReceiptView, Record | None]] = []
+    if wait is None:
+        results = await _batch(node, lines, None)
+    else:
+        with begin(node, len(lines), wait) as receipt:
+            results = await _batch(node, lines, receipt)
+            await receipt.wait()
+            results = _with_reach(receipt, results)
+    return _ENCODER.encode_lines([view for view, _ in results])
+
+
+async def _batch(node: Node, lines: list[bytes], receipt: Receipt | None) -> "list[_Result]":
+    """Store the lines a slice at a time; ask after each slice's records if there is a receipt."""
+    results: list[_Result] = []
     seq = 0
     for start in range(0, len(lines), BATCH_SLICE):
         if start:
@@ -122,18 +164,20 @@ async def _batch(node: Node, body: bytes) -> bytes:
         taken = _batch_slice(node, lines[start : start + BATCH_SLICE])
         seq = max(seq, node.unsaved(record for _, record in taken if record is not None))
         results += taken
+        if receipt is not None:
+            receipt.ask(list(dict.fromkeys(record.digest for _, record in taken if record is not None)))
     if seq and (trouble := await node.saved(seq)):
         for number, (_, record) in enumerate(results):
             if record is not None and node.unsaved((record,)):
                 results[number] = (_refusal(record.id, not_saved(trouble)), record)
-    return _ENCODER.encode_lines([receipt for receipt, _ in results])
+    return results
 
 
-def _batch_slice(node: Node, lines: list[bytes]) -> list[tuple[ReceiptView, Record | None]]:
-    """Store the records of some lines; return for each its receipt, and the record that is held."""
+def _batch_slice(node: Node, lines: list[bytes]) -> "list[_Result]":
+    """Store the records of some lines."""
     parsed = [_parse_line(line) for line in lines if line.strip()]
     submissions = iter(node.submit_many([p for p in parsed if isinstance(p, PostedRecord)]))
-    results: list[tuple[ReceiptView, Record | None]] = []
+    results: list[_Result] = []
     for posted in parsed:
         if isinstance(posted, Problem):
             results.append((_refusal("", posted), None))
@@ -212,9 +256,8 @@ def _check_id_encoding(id: str) -> None:
             raise Problem("bad-id", "the id in the path is not percent-encoded UTF-8") from None
 
 
-def _receipt(node: Node, record: Record, *, stored: bool) -> Reply:
-    view = receipt_view(node, record, stored=stored)
-    headers = {"location": f"/v1/records/{quote(record.id, safe='')}", "content-type": JSON}
+def _receipt(node: Node, view: ReceiptView) -> Reply:
+    headers = {"location": f"/v1/records/{quote(view.id, safe='')}", "content-type": JSON}
     return Reply(view.status, headers, msgspec.json.encode(view))
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from node import Node
+from node import Node, Reach
 from validator import Record
 
 
@@ -20,7 +20,7 @@ class RecordView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReceiptView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What became of a record that was posted; of a batch, one line's."""
+    """What became of a record that was posted; of a batch, one line's. `reach`: if it was waited for."""
 
     status: int
     id: str = ""
@@ -32,6 +32,7 @@ class ReceiptView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     size: int = 0
     code: str = ""
     detail: str = ""
+    reach: Reach | None = None
 
 
 class PageView(msgspec.Struct, frozen=True):

@@ -31,6 +31,9 @@ RECORD_OVERHEAD_BYTES: Final = 24
 
 CRITICAL: Final = 1
 
+_SKIPPABLE: Final = (m.Confirm, m.Held)
+"""A node that does not know these confirms nothing and is counted by nobody; its link may stay."""
+
 _HEADER: Final = struct.Struct(">IBB")
 _DIGEST: Final = struct.Struct(f"{DIGEST_BYTES}s")
 _TYPES: Final[dict[int, type[Message]]] = {
@@ -53,6 +56,8 @@ _TYPES: Final[dict[int, type[Message]]] = {
     17: m.Shuffle,
     18: m.Shuffled,
     19: m.Ack,
+    20: m.Confirm,
+    21: m.Held,
 }
 _NUMBERS: Final = {kind: number for number, kind in _TYPES.items()}
 _DECODERS: Final = {number: msgspec.msgpack.Decoder(kind) for number, kind in _TYPES.items()}
@@ -81,7 +86,8 @@ def encode(message: Message) -> bytes:
     length = len(body) + 2
     if length > FRAME_BYTES_MAX:
         raise ValueError(f"{type(message).__name__} of {length} bytes passes FRAME_BYTES_MAX")
-    return _HEADER.pack(length, _NUMBERS[type(message)], CRITICAL) + body
+    flags = 0 if isinstance(message, _SKIPPABLE) else CRITICAL
+    return _HEADER.pack(length, _NUMBERS[type(message)], flags) + body
 
 
 class FrameReader:
@@ -145,7 +151,7 @@ def _decode(number: int, flags: int, body: memoryview) -> Message | None:
         case _:
             pass
     match message:
-        case m.IHave(digests=joined) | m.Want(digests=joined):
+        case m.IHave(digests=joined) | m.Want(digests=joined) | m.Confirm(digests=joined):
             part_bytes = DIGEST_BYTES
         case m.Graft(origins=joined) | m.Shuffle(path=joined) | m.Shuffled(path=joined):
             part_bytes = NODE_ID_BYTES

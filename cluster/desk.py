@@ -22,6 +22,7 @@ class Admitted:
     rejected: int = 0
     full: bool = False
     large: list[bytes] = field(default_factory=list[bytes])
+    lost: list[bytes] = field(default_factory=list[bytes])
 
 
 class Desk(Holdings, Protocol):

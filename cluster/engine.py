@@ -23,6 +23,7 @@ from cluster.membership import STALL_S, Membership
 from cluster.messages import Hello, Message
 from cluster.plumtree import Trees
 from cluster.pull import Pull
+from cluster.receipts import Receipts
 from cluster.reconciliation import Reconciliation
 from cluster.statistics import EngineStatistics
 from cluster.vocabulary import Effect, Holdings, Input, Now
@@ -68,6 +69,7 @@ class Engine:
         )
         self._liveness = Liveness(self.membership, self._reconciliation, holdings)
         self._beacons = BeaconSchedule(rng)
+        self.receipts = Receipts(node_id, holdings)
         self._start_s: float | None = None
         self._membership_s: float | None = None  # cached: its sources change only where _plan is called
         self._lag_ms = 0
@@ -85,6 +87,7 @@ class Engine:
             self._dissemination.deadline_s,
             self._reconciliation.deadline_s,
             self._beacons.next_s,
+            self.receipts.deadline_s,
         )
         return min(t for t in times if t is not None)
 
@@ -105,20 +108,7 @@ class Engine:
 
     def statistics(self) -> EngineStatistics:
         """Read all counters."""
-        d, r, p = self._dissemination, self._reconciliation, self._pull
-        return EngineStatistics(
-            pushed_total=d.pushed_total,
-            duplicate_total=d.duplicate_total,
-            degraded_total=d.degraded_total,
-            missing=len(p),
-            asked_total=p.asked_total,
-            overflow_total=p.overflow_total,
-            sync_rounds_total=r.rounds_total,
-            sync_found_total=r.found_total,
-            sync_bytes_out=r.bytes_out,
-            sync_bytes_in=r.bytes_in,
-            graft_ms=p.graft_s * 1000,
-        )
+        return EngineStatistics.read(self._dissemination, self._reconciliation, self._pull, self.receipts)
 
     def refusal(self, hello: Hello, *, dialled: bool, now: Now) -> tuple[str, str] | None:
         """Say why a link with whoever sent `hello` is not wanted, as (code, reason), or None if it is.
@@ -170,6 +160,12 @@ class Engine:
                 return self._heard(event.peer, event.message, now)
             case v.Degraded():
                 return self._dissemination.degraded(event)
+            case v.Ask():
+                peers, onward = tuple(self.membership.peers), self.views.partial
+                return self.receipts.ask(event, peers, self.views.size, now, onward=onward)
+            case v.Forget():
+                self.receipts.forget(event.number)
+                return []
             case v.Missed():
                 return [e for p in self.membership.peers for e in self._reconciliation.join(p, 0, now)]
             case v.Tick():
@@ -203,7 +199,7 @@ class Engine:
         self.membership.link_up(event, now)
         self.members.met(event.ours, event.hello.seen)
         self._trees.link_up(peer)
-        effects = self.views.link_up(event, now)
+        effects = self.views.link_up(event, now) + self.receipts.link_up(peer, now)
         ours, theirs = event.ours.records, event.hello.records
         if (ours, self.node_id) < (theirs, peer) and theirs:
             effects += self._reconciliation.join(peer, theirs, now)
@@ -217,7 +213,7 @@ class Engine:
         self._beacons.hurry(now.s)
         self.views.link_down(now)
         self._dissemination.link_down(event.peer, now)
-        return self._reconciliation.link_down(event.peer, now)
+        return self._reconciliation.link_down(event.peer, now) + self.receipts.link_down(event.peer)
 
     def _beacon_heard(self, event: v.BeaconHeard, now: Now) -> list[Effect]:
         """Cheap on purpose: anybody can send beacons by the thousand."""
@@ -235,6 +231,7 @@ class Engine:
             return []
         self.membership.heard(event.peer, now)
         effects = self._dissemination.received(event, tuple(self.membership.peers), now)
+        effects += self.receipts.changed((*event.stored, *event.lost))
         self._reconciliation.alive(event.peer, now)
         effects += self._reconciliation.page(event, now) + self._reconciliation.resume()
         if event.rejected:
@@ -254,6 +251,10 @@ class Engine:
             case m.IHave():
                 self._dissemination.ihave(peer, message, tuple(self.membership.peers), now)
                 return []
+            case m.Confirm():
+                return self.receipts.confirm(peer, message, tuple(self.membership.peers), now)
+            case m.Held():
+                return self.receipts.held(peer, message, now)
             case m.Want():
                 return self._dissemination.want(peer, message)
             case m.Prune():
@@ -297,7 +298,7 @@ class Engine:
         effects = self._publish(now) if due else []
         effects += self._liveness.tick(self._lag_ms, now)
         effects += self.views.tick(now)
-        effects += self._reconciliation.tick(tuple(self.membership.peers), now)
+        effects += self._reconciliation.tick(tuple(self.membership.peers), now) + self.receipts.tick(now)
         if self._beacons.due(now.s, complete=self.views.complete):
             effects.append(v.Announce())
         self._plan(now)

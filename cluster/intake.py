@@ -73,6 +73,7 @@ class Intake:
                     more=isinstance(message, Page) and message.more,
                     origin=message.origin if isinstance(message, Push) else b"",
                     large=admitted.large,
+                    lost=admitted.lost,
                 )
             )
             if isinstance(message, Push) and message.origin:

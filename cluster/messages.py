@@ -146,6 +146,41 @@ class Ack(msgspec.Struct, frozen=True, array_like=True):
     pushed: Count
 
 
+CONFIRM_DIGESTS_MAX = 256
+"""Records in one question: a slice of a batch and room around it, so that an answer stays under 1 KiB."""
+
+Digests = Annotated[bytes, Meta(max_length=CONFIRM_DIGESTS_MAX * DIGEST_BYTES)]
+Nodes = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class Confirm(msgspec.Struct, frozen=True, array_like=True):
+    """Tell me when you hold these records, and if you cease to.
+
+    Attributes:
+        origin, number: the question: the node where a client waits, and its number there.
+        digests: 32 bytes each, joined.
+        life_ms: how much longer the client waits.
+        onward: whether to ask your other peers too and to add what they report.
+    """
+
+    origin: NodeId
+    number: Count
+    digests: Digests
+    life_ms: Count
+    onward: bool = False
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to `Confirm`, as often as it changes.
+
+    `counts`: for each of the digests, in their order, how many nodes hold it that nobody else reports.
+    """
+
+    origin: NodeId
+    number: Count
+    counts: Annotated[list[Nodes], Meta(max_length=CONFIRM_DIGESTS_MAX)]
+
+
 class IHave(msgspec.Struct, frozen=True, array_like=True):
     """The sender holds these records.
 
@@ -274,4 +309,6 @@ Message = (
     | ForwardJoin
     | Shuffle
     | Shuffled
+    | Confirm
+    | Held
 )

@@ -56,6 +56,7 @@ class ClusterService:
         self.backpressure = Backpressure(self.links)
         self.port = config.port
         self.http = ""  # this node's HTTP address, told to peers; known once it listens
+        self.on_reached: Callable[[int], None] = lambda number: None  # hears of news about questions
         self.finished = trio.Event()
         self._intake = Intake(self._desk, self.feed)
         self._inbox: deque[Input] = deque()
@@ -162,6 +163,8 @@ class ClusterService:
                 self._start(self._dial, effect.address)
             case v.Resolve():
                 self._start(self._resolve, effect.seed)
+            case v.Reached():
+                self.on_reached(effect.number)
             case _:
                 assert_never(effect)
 

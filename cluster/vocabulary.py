@@ -80,6 +80,7 @@ class Received:
             if there is, with the last if not; else None.
         origin: who accepted them, if they were pushed; empty if they were wanted.
         large: those of the stored that are announced rather than pushed.
+        lost: digests no longer held, because one of the stored has their id and the smaller key.
     """
 
     peer: bytes
@@ -93,6 +94,7 @@ class Received:
     more: bool = False
     origin: bytes = b""
     large: Sequence[bytes] = ()
+    lost: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,23 @@ class DialFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A client waits for nodes to hold these records. `number`: names the question from now on; `life_s`:
+    how long the client waits."""
+
+    number: int
+    digests: Sequence[bytes]
+    life_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nobody waits for the answer to this question any more."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The engine's deadline has come. `late_s`: how much later than asked for, a sign of a stall here."""
 
@@ -175,6 +194,8 @@ Input = (
     | BeaconHeard
     | Resolved
     | DialFailed
+    | Ask
+    | Forget
     | Tick
 )
 
@@ -245,4 +266,11 @@ class Resolve:
     seed: str
 
 
-Effect = Send | PushRecords | Serve | ServePage | Dial | Close | Announce | Resolve
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """There is news about a question that was asked here: look at `Receipts.counts`."""
+
+    number: int
+
+
+Effect = Send | PushRecords | Serve | ServePage | Dial | Close | Announce | Resolve | Reached

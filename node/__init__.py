@@ -11,6 +11,7 @@ from cluster import LINK_LIMITS
 from node.admission import Answer, PostedRecord, Submission
 from node.config import Config, ConfigError
 from node.node import VERSION, Node
+from node.receipts import Reach, Receipt, ReceiptsFull
 from node.views import JournalView, PeerView
 
 __all__ = [
@@ -23,5 +24,8 @@ __all__ = [
     "Node",
     "PeerView",
     "PostedRecord",
+    "Reach",
+    "Receipt",
+    "ReceiptsFull",
     "Submission",
 ]

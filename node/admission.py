@@ -204,6 +204,7 @@ class Admission:
         ):  # UTF-8: 1 to 4 bytes
             admitted.large.append(digest)
         if stored.loser is not None:
+            admitted.lost.append(stored.loser.digest)
             news.append(self._superseded(record, stored.loser))
         news.append(RecordStored(stored.seq, record, peer))
 

@@ -16,6 +16,7 @@ from node.config import Config
 from node.key_files import read_signature
 from node.keys import read_cluster_keys
 from node.lag import LoopLag
+from node.receipts import Receipts
 from node.saved_peers import SavedPeers
 from node.views import JournalView, LinksView, PeerView, links_view, peer_views
 from storage import JournalStore, Store, StoreLimits, StoreStatistics, open_store
@@ -71,6 +72,7 @@ class Node:
         self._saved_peers = SavedPeers(config.data_dir if self._commits else None)
         self._admission = Admission(self._store, self._chain, self.bus)
         self.cluster = ClusterService(self._cluster_config(), self.id, self, self.bus, clock)
+        self.receipts = Receipts(self.cluster, clock)
 
     @property
     def name(self) -> str:

@@ -145,6 +145,8 @@ class MeshNode:
             case v.Resolve():
                 seed = effect.seed
                 self.mesh.at(self.mesh.now_s, lambda: self.feed(v.Resolved(seed, [seed])))
+            case v.Reached():
+                pass  # whoever is interested looks at the counts
 
     def take(self, peer: bytes, connection: int, message: Message) -> None:
         """A message arrived over a connection."""
@@ -167,6 +169,7 @@ class MeshNode:
                     more=isinstance(message, Page) and message.more,
                     origin=message.origin if isinstance(message, Push) else b"",
                     large=a.large,
+                    lost=a.lost,
                 )
             )
         else:
