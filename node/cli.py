@@ -1,7 +1,8 @@
 """The command `dayfly`: run a node, run a few, and talk to one.
 
 Answers go to standard output, everything else to standard error. Lists are tables on a terminal and
-NDJSON when piped or with `--json`. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody answered.
+NDJSON when piped or with `--json`. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody answered,
+4 fewer nodes hold a record than were waited for.
 """
 
 import os

@@ -18,7 +18,7 @@ from node.connect import BadOption, NodeAddress, node_options
 COLUMN_GAP, LAST_COLUMN_MIN, OTHER_COLUMNS_MAX = 3, 12, 40
 """Cells of a table: between columns, of the last one at least, of any other at most."""
 
-EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
+EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_PARTIAL = 1, 2, 3, 4
 
 _json = click.option("--json", "as_json", is_flag=True, help="NDJSON also on a terminal.")
 
@@ -34,6 +34,8 @@ def register(group: click.Group) -> None:
 @click.option("--id", metavar="ID", help="Id to post under; the node makes one if there is none.")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Post a file.")
 @click.option("--sign", "key_file", type=click.Path(path_type=Path), help="Sign with the key in this file.")
+@click.option("--wait", metavar="all|N", help="Until all nodes, or N of them, hold it; else end with 4.")
+@click.option("--timeout", metavar="TIME", help="How long to wait, up to 60s.  [default: 2s]")
 @node_options
 @_json
 def post(
@@ -41,6 +43,8 @@ def post(
     id: str | None,
     file: Path | None,
     key_file: Path | None,
+    wait: str | None,
+    timeout: str | None,
     node: NodeAddress,
     as_json: bool,
 ) -> None:
@@ -50,9 +54,12 @@ def post(
     dayfly post hello
     dayfly post --id alerts/door "the door is open"
     date | dayfly post
+    dayfly post --wait all hello
     """
     if raw is not None and file is not None:
         end("give RAW or --file, not both", EXIT_USAGE)
+    if timeout is not None and wait is None:
+        end("--timeout says how long --wait may take; give both", EXIT_USAGE)
     if raw is not None:
         body = raw.encode("utf-8", "surrogateescape")
     elif file is not None:
@@ -63,14 +70,20 @@ def post(
     method, kind = "POST" if id is None else "PUT", "application/octet-stream"
     if key_file is not None:
         method, path, kind, body = "POST", "/v1/records", "application/json", _signed(key_file, id, body)
-    with _ask(node, method, path, body, content_type=kind) as answer:
+    given = {"wait": wait, "timeout": timeout}
+    query = urlencode({k: v for k, v in given.items() if v is not None})
+    with _ask(node, method, f"{path}?{query}".rstrip("?"), body, content_type=kind) as answer:
         receipt = json.load(answer)
+    reach = receipt.get("reach")
     if _as_json(as_json):
         click.echo(json.dumps(receipt))
     else:
         again = " (it was there already)" if receipt["result"] == "exists" else ""
         until = datetime.fromtimestamp(receipt["expires_at"] / 1000).strftime("%a %H:%M:%S")
-        click.echo(f"{_plain(receipt['id'])}  {receipt['size']} bytes, until {until}{again}")
+        held = "" if reach is None else f", held by {reach['ok']}/{reach['of']} after {reach['ms']} ms"
+        click.echo(f"{_plain(receipt['id'])}  {receipt['size']} bytes, until {until}{again}{held}")
+    if reach is not None and receipt["status"] == 202:
+        end(f"only {reach['ok']} of {reach['of']} nodes hold it so far; it spreads further", EXIT_PARTIAL)
 
 
 @click.command("list")
