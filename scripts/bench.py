@@ -41,6 +41,7 @@ from scripts.benches.listing import LISTING_REQUIRED, measure_listing
 from scripts.benches.memory import MEMORY_REQUIRED, measure_memory
 from scripts.benches.namespace import NotPermitted, enter, inside, restart_inside
 from scripts.benches.posts import POSTS_REQUIRED, SAVED_POSTS_REQUIRED, measure_node, measure_stock
+from scripts.benches.receipts import RECEIPTS_REQUIRED, measure_receipts
 from scripts.benches.reconcile import RECONCILE_REQUIRED, measure_reconcile
 from scripts.benches.report import Case, run_cases
 from scripts.benches.store import STORE_REQUIRED, measure_store
@@ -104,6 +105,22 @@ def latency(counts: tuple[int, ...], posts: int, interval: float, key: bool, **r
                 Case(f"{count} nodes, a key", partial(measure, encrypted=True), LATENCY_KEY_REQUIRED)
             )
     run_cases("latency", cases, compared=LATENCY_COMPARED if key else (), **report)
+
+
+@bench.command()
+@click.option("--nodes", "counts", multiple=True, default=(5,), type=click.IntRange(2), help="Repeat it.")
+@click.option("--posts", default=200, show_default=True, type=click.IntRange(1), help="Of either kind.")
+@click.option("--interval", default="50ms", show_default=True, callback=_seconds, help="Jittered by 30 %.")
+@reported
+def receipts(counts: tuple[int, ...], posts: int, interval: float, **report: Any) -> None:
+    """Time of a POST with ?wait=all beside one without, in turns."""
+    cases = [
+        Case(
+            f"{count} nodes", partial(measure_receipts, count, posts, interval), RECEIPTS_REQUIRED.get(count)
+        )
+        for count in counts
+    ]
+    run_cases("receipts", cases, **report)
 
 
 @bench.command()

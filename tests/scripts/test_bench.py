@@ -54,6 +54,15 @@ def test_latency_tells_when_the_last_node_has_a_record() -> None:
     assert 0 < figures["first_to_last_max_ms"] < figures["last_node_max_ms"]
 
 
+def test_receipts_tell_what_waiting_for_all_nodes_costs() -> None:
+    """Two real nodes; every answer said two of two, or there would be no figures."""
+    figures = summary(bench("receipts", "--nodes", "2", "--posts", "5", "--interval", "5ms", "--json"), 2)[
+        "median"
+    ]
+    assert 0 < figures["post_p50_ms"] <= figures["post_p99_ms"]
+    assert 0 < figures["wait_p50_ms"] <= figures["wait_p99_ms"]
+
+
 def test_durable_tells_what_a_journal_costs() -> None:
     """Two cases side by side, each with posts and batches that were all taken."""
     told = summary(bench("durable", "--connections", "4", "--posts", "2", "--json"), 4)
