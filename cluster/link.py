@@ -135,10 +135,14 @@ class Link:
         """Whether `close` was called: what is still read must not count any more."""
         return self._bye is not None
 
-    def send(self, message: Message) -> bool:
-        """Queue a message. Returns False when the peer has let the control lane fill up."""
+    def send(self, message: Message, *, flush: bool = True) -> bool:
+        """Queue a message. Returns False when the peer has let the control lane fill up.
+
+        `flush`: whether it goes now, not with whatever goes next.
+        """
         queued = self.outbox.send(message)
-        self._flush()
+        if flush:
+            self.flush()
         return queued
 
     def push(self, frame: bytes, records: int) -> bool:
@@ -146,7 +150,7 @@ class Link:
         queued = self.outbox.push(frame)
         if queued:
             self.window.pushed(records, len(frame))
-        self._flush()
+        self.flush()
         return queued
 
     def admitted(self, records: Sequence[WireRecord]) -> None:
@@ -219,7 +223,7 @@ class Link:
             raise broken
         return reason
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what is queued at once if the writer task waits for work, else leave it to that task.
 
         A task switch for each of nine peers costs more than nine writes (docs/performance.md). What the

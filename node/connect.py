@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import click
 
 NODE_DEFAULT = "http://127.0.0.1:8080"
-TIMEOUT_S = 30.0
+TIMEOUT_S = 75.0
+"""How long a node may take for its next bytes: a post may wait for 60 s."""
 
 
 class BadOption(ValueError):
