@@ -7,7 +7,7 @@ from quart import Response, has_websocket_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from api import ops, records, seed
+from api import metrics, ops, records, seed
 from api.body import LeanHTTP
 from api.counts import ServerStatistics
 from api.errors import Problem, internal, render
@@ -30,6 +30,7 @@ def create_app(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> 
     app.register_blueprint(seed.make_blueprint(node))
     app.register_blueprint(records.make_blueprint(node))
     app.register_blueprint(ops.make_blueprint(node, limits, statistics))
+    app.register_blueprint(metrics.make_blueprint(node, statistics))
     app.register_error_handler(Problem, _show_problem)
     app.register_error_handler(HTTPException, _show_http)
     app.register_error_handler(Exception, _show_bug)

@@ -6,6 +6,7 @@ whole system.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -85,6 +86,7 @@ class Admission:
         self._bus = bus
         self._last_ms = 0
         self.statistics = AdmissionStatistics()
+        self.refused = Counter[str]()  # to clients, by code
 
     def submit(self, id: str | None, raw: str, signature: str | None, wall_ms: int) -> Submission:
         """Admit one record from a client; see `submit_many`."""
@@ -235,14 +237,17 @@ class Admission:
             self.statistics.duplicate += 1
             return Submission(Answer.EXISTS, held)
         self.statistics.conflict += 1
+        self.refused["id-conflict"] += 1
         return Submission(Answer.CONFLICT, held)
 
     def _full(self, code: str, reason: str) -> Submission:
         self.statistics.full += 1
+        self.refused[code] += 1
         return Submission(Answer.FULL, verdict=Verdict(Outcome.IGNORE, code, reason))
 
     def _refused(self, verdict: Verdict) -> Submission:
         self.statistics.rejected += 1
+        self.refused[verdict.code] += 1
         return Submission(Answer.REFUSED, verdict=verdict)
 
     def _stamp(self, wall_ms: int) -> int:

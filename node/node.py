@@ -60,6 +60,7 @@ class Node:
         self.lag = LoopLag(time.perf_counter, time.thread_time)
         self.bus = EventBus()
         self.http_urls: list[str] = []
+        self.expired_total = 0
         self._clock = clock
         self._last_addresses: list[str] = []
         self._chain = default_chain(
@@ -130,6 +131,7 @@ class Node:
         while True:
             expired = self._store.expire(self._clock().wall_ms, SWEEP_RECORDS)
             self.bus.publish(*map(RecordExpired, expired))
+            self.expired_total += len(expired)
             if len(expired) == SWEEP_RECORDS:
                 await trio.lowlevel.checkpoint()
                 continue
@@ -210,6 +212,10 @@ class Node:
         """Count what became of records since the start."""
         s = self._admission.statistics
         return {name: getattr(s, name) for name in s.__slots__}
+
+    def refused_by_code(self) -> dict[str, int]:
+        """Count what was refused to clients since the start."""
+        return dict(self._admission.refused)
 
     def gossip_totals(self) -> dict[str, int | float]:
         """Count what the cluster has done since the start, and what it has in hand."""
