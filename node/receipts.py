@@ -52,6 +52,7 @@ class Receipts:
         self.numbers = itertools.count(1)
         self.by_number: dict[int, Receipt] = {}
         self.waiting_records = 0
+        self.closing = False
         self.reach = Histogram(REACH_BOUNDS_S)
         cluster.on_reached = self._reached
 
@@ -69,6 +70,12 @@ class Receipts:
         if self.waiting_records + records_max > WAITING_RECORDS_MAX:
             raise ReceiptsFull(f"clients wait for {self.waiting_records} records already")
         return Receipt(self, records_max, wanted, timeout_s)
+
+    def close(self) -> None:
+        """The node is about to stop: who waits is told now how far it has come."""
+        self.closing = True
+        for receipt in self.by_number.values():
+            receipt.stop()
 
     def _reached(self, number: int) -> None:
         receipt = self.by_number.get(number)
@@ -130,9 +137,15 @@ class Receipt:
         await trio.lowlevel.checkpoint()
         self._receipts.cluster.flush()
         with trio.move_on_at(trio.current_time() + self._end_s - self._receipts.clock().s):
-            while self._open:  # a count may fall again while others are waited for
+            while (
+                self._open and not self._receipts.closing
+            ):  # a count may fall again while others are waited for
                 self._settled = trio.Event()
                 await self._settled.wait()
+
+    def stop(self) -> None:
+        """Wait no longer."""
+        self._settled.set()
 
     def reaches(self) -> dict[bytes, Reach]:
         """Read how far each record has come by now."""

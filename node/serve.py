@@ -107,6 +107,7 @@ async def _run(node: Node, stopping: trio.Event, stop_timeout_s: float) -> float
     async with trio.open_nursery() as nursery:
         http_over = await _start(nursery, node, stopping)
         await stopping.wait()
+        node.receipts.close()
         nursery.cancel_scope.deadline = trio.current_time() + stop_timeout_s
         await http_over.wait()
         node.close()
