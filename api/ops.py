@@ -7,9 +7,9 @@ from quart import Blueprint, Response
 
 from api.counts import ServerStatistics
 from api.limits import HttpLimits
-from api.parse import JSON_DEPTH_MAX
+from api.parse import JSON_DEPTH_MAX, WAIT_TIMEOUT_S_MAX
 from api.records import BATCH_LINES_MAX, LIMIT_MAX
-from node import LINK_LIMITS, VERSION, Node
+from node import LINK_LIMITS, VERSION, WAITING_RECORDS_MAX, Node
 from validator import FUTURE_MS_MAX, ID_BYTES_MAX, RAW_BYTES_MAX, SIGNATURE_BYTES_MAX
 
 
@@ -83,6 +83,8 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
             "json_depth_max": JSON_DEPTH_MAX,
             "page_records_max": LIMIT_MAX,
             "batch_lines_max": BATCH_LINES_MAX,
+            "wait_timeout_s_max": WAIT_TIMEOUT_S_MAX,
+            "waiting_records_max": WAITING_RECORDS_MAX,
             **LINK_LIMITS,
             "http": msgspec.to_builtins(limits),
         },

@@ -11,12 +11,13 @@ from cluster import LINK_LIMITS
 from node.admission import Answer, PostedRecord, Submission
 from node.config import Config, ConfigError
 from node.node import VERSION, Node
-from node.receipts import Reach, Receipt, ReceiptsFull
+from node.receipts import WAITING_RECORDS_MAX, Reach, Receipt, ReceiptsFull
 from node.views import JournalView, PeerView
 
 __all__ = [
     "LINK_LIMITS",
     "VERSION",
+    "WAITING_RECORDS_MAX",
     "Answer",
     "Config",
     "ConfigError",

@@ -94,6 +94,7 @@ class Receipt:
         self._end_s = self._start_s + timeout_s
         self._questions: dict[int, Sequence[bytes]] = {}
         self._open: set[int] = set()
+        self._scope = ""
         self._settled = trio.Event()
 
     def __enter__(self) -> Self:
@@ -110,6 +111,7 @@ class Receipt:
 
     def ask(self, digests: Sequence[bytes]) -> None:
         """Ask who holds these records: once each, and right after they were stored."""
+        self._scope = "tree" if self._receipts.cluster.engine.views.partial else ""
         for start in range(0, len(digests), CONFIRM_DIGESTS_MAX):
             number, part = next(self._receipts.numbers), digests[start : start + CONFIRM_DIGESTS_MAX]
             self._questions[number] = part
@@ -151,12 +153,11 @@ class Receipt:
         """Read how far each record has come by now."""
         took_s = self._receipts.clock().s - self._start_s
         engine = self._receipts.cluster.engine
-        scope = "tree" if engine.views.partial else ""
         found: dict[bytes, Reach] = {}
         for number, digests in self._questions.items():
             counts, of = engine.receipts.counts(number)
             for digest, count in zip(digests, counts, strict=True):
-                found[digest] = Reach(count, of, round(took_s * 1000), scope)
+                found[digest] = Reach(count, of, round(took_s * 1000), self._scope)
         if found and all(reach.ok == reach.of for reach in found.values()):
             self._receipts.reach.observe(took_s)
         return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.nodes import lone_node
-from tests.node.commands import dayfly
+from tests.node.commands import dayfly, on_terminal
 from tests.processes import NodeProcess
 
 NDJSON = "application/x-ndjson"
@@ -94,9 +94,16 @@ def test_the_command_tells_the_reach_and_ends_with_4_when_it_fell_short(node: No
     """And with 2 for a timeout without a wait."""
     full = dayfly("post", "hi", "--wait", "all", "--node", node.url)
     assert (full.code, full.lines[0]["reach"]["ok"]) == (0, 1)
+    assert "held by 1/1 after " in on_terminal("post", "hi", "--wait", "1", "--node", node.url)
     short = dayfly("post", "hi", "--wait", "2", "--timeout", "1s", "--node", node.url)
     assert (short.code, short.lines[0]["status"]) == (4, 202)
     assert "only 1 of 1 nodes" in short.err
     assert dayfly("post", "hi", "--timeout", "1s", "--node", node.url).code == 2
     refused = dayfly("post", "hi", "--wait", "none", "--node", node.url)
     assert (refused.code, "wait='none'" in refused.err) == (1, True)
+
+
+def test_the_limits_of_waiting_are_told(node: NodeProcess) -> None:
+    """As all limits are."""
+    limits = node.get("/v1/node")["limits"]
+    assert (limits["waiting_records_max"], limits["wait_timeout_s_max"]) == (32_768, 60.0)

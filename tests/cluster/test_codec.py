@@ -113,6 +113,13 @@ def test_an_unknown_frame_is_skipped_unless_it_is_critical() -> None:
         list(FrameReader().feed(frame(200, b"whatever", flags=1)))
 
 
+@pytest.mark.parametrize("message", [m.Confirm(bytes(16), 1, b"", 1), m.Held(bytes(16), 1, [])])
+def test_a_node_that_knows_no_receipts_keeps_its_link(message: m.Message) -> None:
+    """To it the frame is an unknown one that is not critical; of all others it must say so."""
+    assert encode(message)[5] == 0
+    assert encode(m.Ready())[5] == 1
+
+
 def test_unknown_fields_at_the_end_are_ignored() -> None:
     """A later release may add fields to a message."""
     body = msgspec.msgpack.encode([7, 8, 9, 10, bytes(16), "new", {"more": 1}])
