@@ -10,6 +10,7 @@ import trio.testing
 from cluster import CONFIRM_DIGESTS_MAX
 from node import Node, ReceiptsFull
 from node.config import gather, load
+from node.histogram import Histogram
 from node.receipts import WAITING_RECORDS_MAX
 
 
@@ -62,3 +63,12 @@ async def test_a_record_that_is_not_held_any_more_is_not_waited_for(
         ((_, reach),) = receipt.reaches().items()
     assert trio.current_time() < 1
     assert (reach.ok, receipt.falls_short(reach)) == (0, True)
+
+
+def test_a_histogram_counts_what_equals_a_bound_below_it() -> None:
+    """As Prometheus does: `le` is less or equal."""
+    seen = Histogram((0.1, 1.0))
+    for seconds in (0.05, 0.1, 0.5, 7):
+        seen.observe(seconds)
+    assert seen.counts == [2, 1, 1]
+    assert seen.sum == pytest.approx(7.65)
