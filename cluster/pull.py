@@ -132,7 +132,8 @@ class Pull:
                 if len(self._missing) >= MISSING_MAX:
                     self.overflow_total += 1
                     continue
-                entry = self._missing[digest] = _Missing(origin, pusher, not at_once, now_s, due_s)
+                due_from = b"" if at_once else pusher  # who announces it will not push it
+                entry = self._missing[digest] = _Missing(origin, due_from, not at_once, now_s, due_s)
             elif entry.asked is None:
                 entry.due_s = min(entry.due_s, due_s)
                 if at_once:

@@ -134,3 +134,15 @@ def test_what_the_engine_was_not_told_of_is_with_all_at_once() -> None:
     node.feed(Missed())
 
     mesh.run_until(lambda: all_hold(mesh, 10), SOON_S)
+
+
+def test_a_large_record_that_follows_a_small_one_is_asked_for_at_once() -> None:
+    """Its origin has just pushed something, but has announced this: it will not be pushed."""
+    mesh = Mesh()
+    nodes = [mesh.add(n) for n in range(3)]
+    mesh.run_until(mesh.linked, 10)
+    nodes[0].post("small", "1")
+    mesh.run(0.01)
+    nodes[0].post("x" * 200_000, "2")
+
+    assert mesh.run_until(lambda: all(len(n.listing()) == 2 for n in nodes), 1) < 0.02
