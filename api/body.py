@@ -7,7 +7,7 @@ record may be stored already, and buffers a body without bound. Bodies here are 
 and of no use in part. So they are read inline, and there is one task.
 """
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import cast
 
@@ -19,11 +19,28 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from api.errors import Problem, render
+from api.exchange import CUT
 from api.guard import Guard
 from api.limits import HttpLimits
 
 GUARD_EXTENSION = "dayfly.guard"
 """Where `serve` puts the server's Guard into a scope's extensions."""
+
+
+class LiveResponse(Response):
+    """An answer that goes on until its client or the node ends it.
+
+    Args:
+        pieces: what to send; a piece may be empty.
+        headers: of the answer.
+        over: called once when it is over, whatever ended it; with True if the client was cut.
+    """
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], headers: dict[str, str], over: Callable[[bool], None]
+    ) -> None:
+        super().__init__(pieces, 200, headers)  # pyright: ignore[reportUnknownMemberType] - Quart's own
+        self.over = over
 
 
 class LeanHTTP(TrioASGIHTTPConnection):
@@ -50,7 +67,10 @@ class LeanHTTP(TrioASGIHTTPConnection):
             return
         finally:
             body.release()
-        await self._send_response(send, response)
+        if isinstance(response, LiveResponse):
+            await self._send_live(receive, send, response)
+        else:
+            await self._send_response(send, response)
 
     async def _read(self, body: "_Body", timeout_s: float, receive: ASGIReceiveCallable) -> bytes | None:
         """Read the whole body; None if the client hung up first."""
@@ -85,13 +105,45 @@ class LeanHTTP(TrioASGIHTTPConnection):
                 stored = response.response
                 whole = stored.data[stored.begin : stored.end]
             else:
-                stream = cast("AbstractAsyncContextManager[AsyncIterable[str | bytes]]", response.response)
-                async with stream as pieces:
-                    async for piece in pieces:
-                        data = piece.encode() if isinstance(piece, str) else piece
-                        await send({"type": "http.response.body", "body": data, "more_body": True})
-                        await trio.lowlevel.checkpoint()  # a send to nobody does not yield
+                await self._send_pieces(send, response)
         await send({"type": "http.response.body", "body": whole, "more_body": False})
+
+    async def _send_pieces(self, send: ASGISendCallable, response: Response) -> None:
+        stream = cast("AbstractAsyncContextManager[AsyncIterable[str | bytes]]", response.response)
+        async with stream as pieces:
+            async for piece in pieces:
+                data = piece.encode() if isinstance(piece, str) else piece
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                await trio.lowlevel.checkpoint()  # a send to nobody does not yield
+
+    async def _send_live(
+        self, receive: ASGIReceiveCallable, send: ASGISendCallable, response: LiveResponse
+    ) -> None:
+        """Send an answer that goes on, and end it as soon as its client hangs up.
+
+        The watcher of the client is gone before the last message is sent: see above why it must be.
+        """
+        cut = gone = False
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def watch() -> None:
+                    nonlocal cut, gone
+                    while (message := await receive())["type"] != "http.disconnect":
+                        pass
+                    cut, gone = message.get("reason") == CUT, True
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(watch)
+                headers = [(n.lower().encode(), v.encode("latin-1")) for n, v in response.headers]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                if self.scope["method"] != "HEAD":
+                    await self._send_pieces(send, response)
+                nursery.cancel_scope.cancel()
+            if not gone:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            response.over(cut)
 
 
 class _Body:

@@ -15,7 +15,7 @@ from typing import cast
 import structlog
 import trio
 
-from api import HttpLimits, ServerStatistics, create_app, fast_routes, fit_to_files, serve
+from api import FeedLimits, Feeds, HttpLimits, ServerStatistics, create_app, fast_routes, fit_to_files, serve
 from cluster.address import format_address
 from node.config import Config
 from node.lifeline import die_with_parent
@@ -117,13 +117,20 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
     """Start HTTP, then the cluster. Returns an event that HTTP has stopped. Raises StartError."""
     http_over = trio.Event()
     limits, statistics = fit_to_files(HttpLimits()), ServerStatistics()
+    feeds = Feeds(node, FeedLimits.within(limits))
+    nursery.start_soon(feeds.run)
+
+    async def shutdown() -> None:
+        await stopping.wait()
+        feeds.close()
+
     bind = format_address(*node.config.http)
     server = partial(
         serve,
-        create_app(node, limits, statistics),
+        create_app(feeds, limits, statistics),
         bind,
         limits,
-        shutdown=stopping.wait,
+        shutdown=shutdown,
         hosts_allowed=node.config.http_host,
         statistics=statistics,
         fast_routes=fast_routes(node),

@@ -43,7 +43,7 @@ DRIVERS = {
 """The files of these rooms that may touch sockets, files, threads, tasks and clocks, and import others that
 do; all others are pure."""
 
-PURE_API = {"errors", "parse", "cursor", "origin", "heads", "views"}
+PURE_API = {"errors", "parse", "cursor", "origin", "heads", "views", "forms", "feed"}
 
 IMPURE_MODULES = {
     *(
