@@ -6,7 +6,7 @@ WebSocket then freezes the whole process.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import trio
 from hypercorn.protocol.events import Body, Data, Event, StreamClosed
@@ -146,7 +146,7 @@ class GuardedWSStream(WSStream):
     async def _handle_frame(self, event: WSEvent) -> bool:
         """Do what one frame asks for; return whether to go on."""
         if isinstance(event, Message):
-            return await self._take_message(cast("Message[str] | Message[bytes]", event))
+            return await self._take_message(event)
         if isinstance(event, Ping):
             await self._send_wsproto_event(event.response())
         elif isinstance(event, CloseConnection):
@@ -155,7 +155,7 @@ class GuardedWSStream(WSStream):
             await self._end()
         return True
 
-    async def _take_message(self, part: "Message[str] | Message[bytes]") -> bool:
+    async def _take_message(self, part: "Message[Any]") -> bool:
         """Gather a message and hand it on when it is whole; False if it is too large."""
         buffer = cast("_Buffer", self.buffer)
         try:

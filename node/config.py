@@ -41,6 +41,7 @@ class Config:
     data_dir: Path | None
     records_max: int
     bytes_max: int
+    connections_max: int
     log_format: str
     log_level: str
 
@@ -178,6 +179,13 @@ SETTINGS = (
         "SIZE",
     ),
     Setting(
+        "connections-max",
+        "512",
+        values.positive,
+        "Most HTTP connections open at once; three quarters of them may be feeds.",
+        "COUNT",
+    ),
+    Setting(
         "log-format",
         "auto",
         values.choice("auto", "text", "json"),
@@ -268,6 +276,7 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
         data_dir=found["data_dir"],
         records_max=found["records_max"],
         bytes_max=found["bytes_max"],
+        connections_max=found["connections_max"],
         log_format=found["log_format"],
         log_level=found["log_level"],
     )

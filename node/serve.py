@@ -116,7 +116,7 @@ async def _open_journal(config: Config, data_dir: Path, stopping: trio.Event) ->
 async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> trio.Event:
     """Start HTTP, then the cluster. Returns an event that HTTP has stopped. Raises StartError."""
     http_over = trio.Event()
-    limits, statistics = fit_to_files(HttpLimits()), ServerStatistics()
+    limits, statistics = fit_to_files(HttpLimits(node.config.connections_max)), ServerStatistics()
     feeds = Feeds(node, FeedLimits.within(limits))
     nursery.start_soon(feeds.run)
 

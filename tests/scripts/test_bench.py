@@ -54,6 +54,17 @@ def test_latency_tells_when_the_last_node_has_a_record() -> None:
     assert 0 < figures["first_to_last_max_ms"] < figures["last_node_max_ms"]
 
 
+def test_fanout_tells_what_a_delivery_costs_beside_a_bare_server() -> None:
+    """Every case counts all deliveries, and two subscribers of each got every record once and in order."""
+    told = summary(
+        bench("fanout", "--subscribers", "3", "--records", "100", "--bare-records", "100", "--json"), 8
+    )
+    figures = told["median"]
+    assert (told["bench"], told["case"]) == ("fanout", "raws, 3")
+    assert figures["deliveries_per_s"] * figures["wall_us_per_delivery"] == pytest.approx(1e6)
+    assert figures["rss_mb_more"] >= 0
+
+
 def test_durable_tells_what_a_journal_costs() -> None:
     """Two cases side by side, each with posts and batches that were all taken."""
     told = summary(bench("durable", "--connections", "4", "--posts", "2", "--json"), 4)
