@@ -146,7 +146,7 @@ class GuardedWSStream(WSStream):
     async def _handle_frame(self, event: WSEvent) -> bool:
         """Do what one frame asks for; return whether to go on."""
         if isinstance(event, Message):
-            return await self._take_message(event)
+            return await self._take_message(event)  # pyright: ignore[reportUnknownArgumentType] - wsproto
         if isinstance(event, Ping):
             await self._send_wsproto_event(event.response())
         elif isinstance(event, CloseConnection):

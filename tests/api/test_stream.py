@@ -7,7 +7,7 @@ import trio
 from api import FeedLimits, HttpLimits
 from api.cursor import make_cursor
 from eventbus import PeerDown, PeerUp, RecordExpired, RecordSuperseded
-from tests.api.live import live, post
+from tests.api.live import WebSocket, live, post
 from tests.api.rawhttp import eventually
 
 
@@ -159,6 +159,26 @@ async def test_feeds_end_at_once_when_the_node_stops() -> None:
         assert (await lines.client.until(b"0\r\n\r\n")) == b"0\r\n\r\n"
         await socket.client.stream.aclose()
         assert await it.server.stop() < HttpLimits().graceful_timeout_s
+
+
+async def test_the_deaf_are_cut_and_counted_and_the_others_get_everything_in_order() -> None:
+    """Who talks to one waits for one: 2 of 12 never read (tests/system/test_feeds.py has 5 of 50)."""
+    async with live(HttpLimits(write_timeout_s=0.5, linger_timeout_s=0.3)) as it:
+        deaf = [await it.websocket("/websocket", receive_buffer=4096) for _ in range(2)]
+        readers = [await it.websocket("/websocket") for _ in range(10)]
+        raws = [f"{number:04}" + "x" * 5000 for number in range(1500)]
+
+        async def read(reader: WebSocket) -> None:
+            assert [await reader.text() for _ in raws] == raws
+
+        async with trio.open_nursery() as nursery:
+            for reader in readers:
+                nursery.start_soon(read, reader)
+            for raw in raws:
+                post(it.node, raw)
+                await trio.lowlevel.checkpoint()
+        await eventually(lambda: it.feeds.statistics.cut["raw"] == len(deaf))
+        assert it.feeds.statistics.open["raw"] == len(readers)
 
 
 async def test_a_reader_that_does_not_read_is_cut_and_resumes_without_loss() -> None:
