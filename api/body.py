@@ -7,9 +7,9 @@ record may be stored already, and buffers a body without bound. Bodies here are 
 and of no use in part. So they are read inline, and there is one task.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import cast
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import NamedTuple, cast
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
@@ -27,20 +27,25 @@ GUARD_EXTENSION = "dayfly.guard"
 """Where `serve` puts the server's Guard into a scope's extensions."""
 
 
+class Live(NamedTuple):
+    """A live answer's pieces, some of them maybe empty, and whom to tell once when it is over, whatever ended
+    it: with True if the client was cut."""
+
+    pieces: AsyncGenerator[bytes]
+    over: Callable[[bool], None]
+
+
 class LiveResponse(Response):
     """An answer that goes on until its client or the node ends it.
 
     Args:
-        pieces: what to send; a piece may be empty.
         headers: of the answer.
-        over: called once when it is over, whatever ended it; with True if the client was cut.
+        begin: called when it is to be sent, and not for HEAD; may raise Problem, which is then the answer.
     """
 
-    def __init__(
-        self, pieces: AsyncIterator[bytes], headers: dict[str, str], over: Callable[[bool], None]
-    ) -> None:
-        super().__init__(pieces, 200, headers)  # pyright: ignore[reportUnknownMemberType] - Quart's own
-        self.over = over
+    def __init__(self, headers: dict[str, str], begin: Callable[[], Live]) -> None:
+        super().__init__(None, 200, headers)  # pyright: ignore[reportUnknownMemberType] - Quart's own
+        self.begin = begin
 
 
 class LeanHTTP(TrioASGIHTTPConnection):
@@ -67,8 +72,11 @@ class LeanHTTP(TrioASGIHTTPConnection):
             return
         finally:
             body.release()
-        if isinstance(response, LiveResponse):
-            await self._send_live(receive, send, response)
+        if isinstance(response, LiveResponse) and self.scope["method"] != "HEAD":
+            try:
+                await self._send_live(receive, send, response)
+            except Problem as problem:
+                await send_problem(problem, self.scope["path"], send)
         else:
             await self._send_response(send, response)
 
@@ -95,8 +103,8 @@ class LeanHTTP(TrioASGIHTTPConnection):
         The base cuts every answer after RESPONSE_TIMEOUT without a word; a stuck client is the
         connection's business. A HEAD request does not run the stream at all.
         """
-        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        status, headers = response.status_code, _pairs(response)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         whole = b""
         if self.scope["method"] != "HEAD":
             if isinstance(response, WerkzeugResponse):
@@ -105,24 +113,22 @@ class LeanHTTP(TrioASGIHTTPConnection):
                 stored = response.response
                 whole = stored.data[stored.begin : stored.end]
             else:
-                await self._send_pieces(send, response)
+                stream = cast("AbstractAsyncContextManager[AsyncIterable[str | bytes]]", response.response)
+                async with stream as pieces:
+                    async for piece in pieces:
+                        data = piece.encode() if isinstance(piece, str) else piece
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                        await trio.lowlevel.checkpoint()  # a send to nobody does not yield
         await send({"type": "http.response.body", "body": whole, "more_body": False})
-
-    async def _send_pieces(self, send: ASGISendCallable, response: Response) -> None:
-        stream = cast("AbstractAsyncContextManager[AsyncIterable[str | bytes]]", response.response)
-        async with stream as pieces:
-            async for piece in pieces:
-                data = piece.encode() if isinstance(piece, str) else piece
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                await trio.lowlevel.checkpoint()  # a send to nobody does not yield
 
     async def _send_live(
         self, receive: ASGIReceiveCallable, send: ASGISendCallable, response: LiveResponse
     ) -> None:
-        """Send an answer that goes on, and end it as soon as its client hangs up.
+        """Send an answer that goes on, and end it as soon as its client hangs up. Raises Problem.
 
         The watcher of the client is gone before the last message is sent: see above why it must be.
         """
+        live = response.begin()
         cut = gone = False
         try:
             async with trio.open_nursery() as nursery:
@@ -135,15 +141,20 @@ class LeanHTTP(TrioASGIHTTPConnection):
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(watch)
-                headers = [(n.lower().encode(), v.encode("latin-1")) for n, v in response.headers]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                if self.scope["method"] != "HEAD":
-                    await self._send_pieces(send, response)
+                await send({"type": "http.response.start", "status": 200, "headers": _pairs(response)})
+                async with aclosing(live.pieces) as pieces:
+                    async for piece in pieces:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                        await trio.lowlevel.checkpoint()  # a send to nobody does not yield
                 nursery.cancel_scope.cancel()
             if not gone:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            response.over(cut)
+            live.over(cut)
+
+
+def _pairs(response: Response | WerkzeugResponse) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers]
 
 
 class _Body:

@@ -79,8 +79,9 @@ _encode = msgspec.json.Encoder().encode
 
 async def serve_json(feeds: Feeds, may_write: MayWrite, socket: Socket) -> None:
     """Serve one socket. Raises Problem before it is accepted, Closed (in a group) afterwards."""
+    may_post = may_write(socket.headers)
     reader = feeds.open("ws", socket.address)
-    talk = Conversation(feeds, reader, socket, may_write(socket.headers))
+    talk = Conversation(feeds, reader, socket, may_post)
     try:
         await socket.accept()
         async with trio.open_nursery() as nursery:

@@ -1,11 +1,11 @@
 """`/v1/stream`: what happens here, as it happens, over one HTTP answer that does not end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import trio
 from quart import Blueprint, Response, request
 
-from api.body import LiveResponse
+from api.body import Live, LiveResponse
 from api.cursor import parse_since
 from api.feed import Feed
 from api.feeds import Feeds, Reader
@@ -29,15 +29,20 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         since = request.headers.get("last-event-id") or request.args.get("since") or "now"
         position = parse_since(since, node.boot, node.wall_ms(), node.store_statistics().seq)
         wants_lines = request.accept_mimetypes.best_match([SSE, NDJSON]) == NDJSON
-        reader = feeds.open("ndjson" if wants_lines else "sse", client_address())
-        form = Lines() if wants_lines else ServerSentEvents()
-        feed = feeds.follow(position, request.args.get("prefix", ""), form)
+        address, prefix = client_address(), request.args.get("prefix", "")
 
-        def over(cut: bool) -> None:
-            reader.leave(cut_at=feed.cursor if cut else None)
+        def begin() -> Live:
+            reader = feeds.open("ndjson" if wants_lines else "sse", address)
+            form = Lines() if wants_lines else ServerSentEvents()
+            feed = feeds.follow(position, prefix, form)
+            pieces = _pieces(reader, feed, form)
 
-        pieces = _pieces(reader, feed, form)
-        return LiveResponse(pieces, {**_HEADERS, "content-type": NDJSON if wants_lines else SSE}, over)
+            def over(cut: bool) -> None:
+                reader.leave(cut_at=feed.cursor if cut else None)
+
+            return Live(pieces, over)
+
+        return LiveResponse({**_HEADERS, "content-type": NDJSON if wants_lines else SSE}, begin)
 
     return routes
 
@@ -48,7 +53,7 @@ def client_address() -> str:
     return client[0] if client else ""
 
 
-async def _pieces(reader: Reader, feed: Feed, form: Lines | ServerSentEvents) -> AsyncIterator[bytes]:
+async def _pieces(reader: Reader, feed: Feed, form: Lines | ServerSentEvents) -> AsyncGenerator[bytes]:
     """Yield what there is to say until the node stops, and a sign of life at once and in every silence."""
     yield form.keep_alive(feed.cursor)  # the client has its cursor before anything has happened
     while not reader.feeds.closing:

@@ -66,17 +66,19 @@ class Subscriber:
         return [int(n) for n in re.findall(rb"#(\d{8})", b"".join(self.data))]
 
 
-def measure_fanout(subscribers: int, records: int, batch: int, step: Step) -> Figures:
-    """Run one round against a node. `batch`: records in a frame; 0 for raws of `/websocket`."""
+def measure_fanout(subscribers: int, records: int, batch: int, size: int, step: Step) -> Figures:
+    """Run one round against a node.
+
+    Args:
+        batch: most records in a frame; 0 for raws of `/websocket`.
+        size: records in one post.
+    """
     with cluster("--connections-max", str(subscribers * 2)) as made:
         step("starting", 0.0)
         node = made.start(1)[0]
         subscribe = json.dumps({"op": "subscribe", "batch": batch}).encode() if batch else b""
         with connected(node.port, "/v1/ws" if batch else "/websocket", subscribers, subscribe) as all_:
-            bodies = [
-                _body(start, min(BATCH_RECORDS, records - start))
-                for start in range(0, records, BATCH_RECORDS)
-            ]
+            bodies = [_body(start, min(size, records - start)) for start in range(0, records, size)]
             client = Client(node.port)
 
             def publish() -> None:

@@ -7,6 +7,7 @@ import trio
 from api import FeedLimits, HttpLimits
 from api.cursor import make_cursor
 from eventbus import PeerDown, PeerUp, RecordExpired, RecordSuperseded
+from eventbus.bus import BUFFER_EVENTS
 from tests.api.live import WebSocket, live, post
 from tests.api.rawhttp import eventually
 
@@ -87,6 +88,17 @@ async def test_what_becomes_of_records_and_peers_is_told() -> None:
         }
         assert up == {"event": "peer", "peer": "00", "name": "amber", "state": "up", "cursor": cursor}
         assert down == {**up, "state": "down", "reason": "gone"}
+
+
+async def test_a_storm_of_notices_costs_notices_and_no_record() -> None:
+    """More than the bus keeps for all feeds together, at once: the readers are told, and go on."""
+    async with live() as it:
+        lines = await it.stream()
+        it.node.bus.publish(*[PeerUp("00", "amber")] * (BUFFER_EVENTS + 1))
+        post(it.node, "x", "a")
+        assert [e["event"] for e in await lines.events(2)] == ["record", "skipped"]
+        post(it.node, "y", "b")
+        assert (await lines.event())["id"] == "b"
 
 
 async def test_a_record_that_ends_before_it_is_read_is_not_shown_from_what_was_made_for_others() -> None:
