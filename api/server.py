@@ -89,6 +89,8 @@ async def serve(
         ValueError: `bind` is not `host:port`.
     """
     listener = _listen(bind)
+    vanished_ms = round(limits.vanished_timeout_s * 1000)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, vanished_ms)  # so has each accepted
     with listener:
         guard = Guard(fit_to_files(limits), statistics)
         fast_path = FastPath(fast_routes or {}, guard, hosts_allowed)
