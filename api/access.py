@@ -159,11 +159,24 @@ class Access:
         """
         if self._posts is None or (self._spares_own_machine and is_own_machine(address)):
             return
+        is_batch = content_type.partition(b";")[0].strip().lower() == b"application/x-ndjson"
+        self.take_posts(address, body.count(b"\n") + 1 if is_batch else 1, now_s)
+
+    def take_posts(self, address: str, records: int, now_s: float) -> None:
+        """Count so many records that are about to be posted. Raises Problem as `take_post`."""
+        if self._posts is None or (self._spares_own_machine and is_own_machine(address)):
+            return
         problem = self._check_rate(address, now_s)
         if problem is not None:
             raise problem
-        is_batch = content_type.partition(b";")[0].strip().lower() == b"application/x-ndjson"
-        self._posts.take(address, body.count(b"\n") + 1 if is_batch else 1, now_s)
+        self._posts.take(address, records, now_s)
+
+    def may_post(self, headers: Headers) -> bool:
+        """Whether a WebSocket that was let in with these headers may post: `check` asks them for reading."""
+        if not self.credentials.protect_writing:
+            return True
+        given = [value for name, value in headers if name == b"authorization"]
+        return len(given) == 1 and self.credentials.right_of(given[0]) is Right.WRITE
 
     def _check_credentials(
         self, headers: Headers, writes: bool, address: str, now_s: float

@@ -7,19 +7,34 @@ from quart import Response, has_websocket_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from api import metrics, ops, records, seed
+from api import metrics, ops, records, seed, stream
+from api.access import Access
 from api.body import LeanHTTP
 from api.counts import ServerStatistics
 from api.errors import Problem, internal, render
+from api.feeds import Feeds
 from api.limits import HttpLimits
 from api.reply import Handler
+from api.sockets import make_sockets
 from node import Node
 
 _log = structlog.get_logger("dayfly.api")
 
 
-def create_app(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> QuartTrio:
-    """Build the application over `node`. To add routes: a blueprint file here and a line below."""
+def create_app(
+    feeds: Feeds,
+    limits: HttpLimits,
+    statistics: ServerStatistics,
+    access: Access | None = None,
+) -> QuartTrio:
+    """Build the application over the node of `feeds`. To add routes: a blueprint file, a line below.
+
+    Args:
+        feeds: of the node; their `run` is the caller's to start, and `close` to call when the server stops.
+        limits, statistics: the server's, to be shown.
+        access: the server's, asked by WebSockets that post; None: anybody may.
+    """
+    node = feeds.node
     app = QuartTrio("dayfly", static_folder=None)
     app.asgi_http_class = LeanHTTP
     app.config["MAX_CONTENT_LENGTH"] = None  # the floor bounds bodies before they get here (api/body.py)
@@ -28,9 +43,11 @@ def create_app(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> 
     app.url_map.merge_slashes = False  # an id may hold any slashes
     app.url_map.converters["any_id"] = records.AnyIdConverter
     app.register_blueprint(seed.make_blueprint(node))
-    app.register_blueprint(records.make_blueprint(node))
-    app.register_blueprint(ops.make_blueprint(node, limits, statistics))
-    app.register_blueprint(metrics.make_blueprint(node, statistics))
+    app.register_blueprint(records.make_blueprint(feeds))
+    app.register_blueprint(stream.make_blueprint(feeds))
+    app.register_blueprint(ops.make_blueprint(feeds, limits, statistics))
+    app.register_blueprint(metrics.make_blueprint(feeds, statistics))
+    app.asgi_websocket_class = make_sockets(feeds, access or Access())  # type: ignore[assignment]  # makes one: as a class
     app.register_error_handler(Problem, _show_problem)
     app.register_error_handler(HTTPException, _show_http)
     app.register_error_handler(Exception, _show_bug)

@@ -7,9 +7,9 @@ record may be stored already, and buffers a body without bound. Bodies here are 
 and of no use in part. So they are read inline, and there is one task.
 """
 
-from collections.abc import AsyncIterable
-from contextlib import AbstractAsyncContextManager
-from typing import cast
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import NamedTuple, cast
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
@@ -20,12 +20,34 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from api.access import READING_POSTS
 from api.errors import Problem, render
+from api.exchange import CUT
 from api.guard import Guard
 from api.limits import HttpLimits
 from api.origin import SAFE_METHODS
 
 GUARD_EXTENSION = "dayfly.guard"
 """Where `serve` puts the server's Guard into a scope's extensions."""
+
+
+class Live(NamedTuple):
+    """A live answer's pieces, some of them maybe empty, and whom to tell once when it is over, whatever ended
+    it: with True if the client was cut."""
+
+    pieces: AsyncGenerator[bytes]
+    over: Callable[[bool], None]
+
+
+class LiveResponse(Response):
+    """An answer that goes on until its client or the node ends it.
+
+    Args:
+        headers: of the answer.
+        begin: called when it is to be sent, and not for HEAD; may raise Problem, which is then the answer.
+    """
+
+    def __init__(self, headers: dict[str, str], begin: Callable[[], Live]) -> None:
+        super().__init__(None, 200, headers)  # pyright: ignore[reportUnknownMemberType] - Quart's own
+        self.begin = begin
 
 
 class LeanHTTP(TrioASGIHTTPConnection):
@@ -56,7 +78,13 @@ class LeanHTTP(TrioASGIHTTPConnection):
             return
         finally:
             body.release()
-        await self._send_response(send, response)
+        if isinstance(response, LiveResponse) and self.scope["method"] != "HEAD":
+            try:
+                await self._send_live(receive, send, response)
+            except Problem as problem:
+                await send_problem(problem, self.scope["path"], send)
+        else:
+            await self._send_response(send, response)
 
     async def _read(self, body: "_Body", timeout_s: float, receive: ASGIReceiveCallable) -> bytes | None:
         """Read the whole body; None if the client hung up first."""
@@ -82,8 +110,8 @@ class LeanHTTP(TrioASGIHTTPConnection):
         The base cuts every answer after RESPONSE_TIMEOUT without a word; a stuck client is the
         connection's business. A HEAD request does not run the stream at all.
         """
-        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        status, headers = response.status_code, _pairs(response)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         whole = b""
         if self.scope["method"] != "HEAD":
             if isinstance(response, WerkzeugResponse):
@@ -99,6 +127,41 @@ class LeanHTTP(TrioASGIHTTPConnection):
                         await send({"type": "http.response.body", "body": data, "more_body": True})
                         await trio.lowlevel.checkpoint()  # a send to nobody does not yield
         await send({"type": "http.response.body", "body": whole, "more_body": False})
+
+    async def _send_live(
+        self, receive: ASGIReceiveCallable, send: ASGISendCallable, response: LiveResponse
+    ) -> None:
+        """Send an answer that goes on, and end it as soon as its client hangs up. Raises Problem.
+
+        The watcher of the client is gone before the last message is sent: see above why it must be.
+        """
+        live = response.begin()
+        cut = gone = False
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def watch() -> None:
+                    nonlocal cut, gone
+                    while (message := await receive())["type"] != "http.disconnect":
+                        pass
+                    cut, gone = message.get("reason") == CUT, True
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(watch)
+                await send({"type": "http.response.start", "status": 200, "headers": _pairs(response)})
+                async with aclosing(live.pieces) as pieces:
+                    async for piece in pieces:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                        await trio.lowlevel.checkpoint()  # a send to nobody does not yield
+                nursery.cancel_scope.cancel()
+            if not gone:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            live.over(cut)
+
+
+def _pairs(response: Response | WerkzeugResponse) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers]
 
 
 class _Body:

@@ -267,6 +267,7 @@ class GuardedConnection(TCPServer):
             sent = True
         except trio.TooSlowError:
             self._guard.statistics.connections_cut += 1
+            self._http.cut = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.lowlevel.checkpoint()  # a broken TLS stream does not yield
         finally:

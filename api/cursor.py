@@ -34,14 +34,20 @@ def make_cursor(boot: str, seq: int, floor_ms: int) -> str:
     return f"{boot}.{seq}.{floor_ms}"
 
 
-def parse_since(text: str | None, boot: str, wall_ms: int) -> Position:
-    """Read `?since=`: a cursor, a duration back from now (`10m`), or Unix time in (milli)seconds.
+def parse_since(text: str | None, boot: str, wall_ms: int, newest_seq: int) -> Position:
+    """Read `?since=`: a cursor, `now`, `all`, a duration back from now (`10m`), Unix time in (milli)seconds.
+
+    Args:
+        text: what the client gave; empty or None is `all`.
+        boot: names this start of this node. wall_ms: now. newest_seq: the latest arrival's number.
 
     Raises:
         Problem: it is none of these.
     """
     if not text or text == "all":
         return Position()
+    if text == "now":
+        return Position(newest_seq)
     if match := _CURSOR.fullmatch(text):
         seen_boot, seq, floor_ms = match.groups()
         if seen_boot != boot:
@@ -54,5 +60,20 @@ def parse_since(text: str | None, boot: str, wall_ms: int) -> Position:
         return Position(floor_ms=int(text) * (1000 if len(text) <= 11 else 1))
     raise Problem(
         "bad-request",
-        f"since={text[:40]!r} is no cursor, no duration such as 10m, and no Unix time in (milli)seconds",
+        f"since={text[:40]!r} is no cursor, no duration such as 10m, no Unix time in (milli)seconds",
     )
+
+
+def parse_wait_s(text: str | None, wait_s_max: float) -> float:
+    """Read `?wait=`: a duration such as `30s`; 0 if there is none.
+
+    Raises:
+        Problem: it is no duration, or longer than `wait_s_max` (seconds).
+    """
+    if not text:
+        return 0.0
+    match = _DURATION.fullmatch(text)
+    wait_s = int(match[1]) * _UNIT_MS[match[2]] / 1000 if match else -1
+    if not 0 <= wait_s <= wait_s_max:
+        raise Problem("bad-request", f"wait={text[:40]!r} is no duration such as 30s up to {wait_s_max:g}s")
+    return wait_s

@@ -6,15 +6,38 @@ WebSocket then freezes the whole process.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, cast
 
 import trio
 from hypercorn.protocol.events import Body, Data, Event, StreamClosed
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent
 from wsproto.connection import ConnectionState
-from wsproto.events import Ping
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.events import Event as WSEvent
 from wsproto.frame_protocol import CloseReason
+
+CUT: Final = "slow"
+"""The `reason` of a disconnect message when the client took nothing for the time of a write."""
+
+
+def _disconnect(message: ASGIReceiveEvent, cut: bool) -> ASGIReceiveEvent:
+    return cast("ASGIReceiveEvent", {**message, "reason": CUT}) if cut else message
+
+
+class _Buffer(Protocol):
+    """hypercorn's buffer of one message, with types."""
+
+    def extend(self, event: object) -> None:
+        """Add a part. Raises FrameTooLargeError."""
+
+    def to_message(self) -> ASGIReceiveEvent:
+        """Return the whole as ASGI's message."""
+        ...
+
+    def clear(self) -> None:
+        """Forget it."""
 
 
 class GuardedHTTPStream(HTTPStream):
@@ -32,14 +55,17 @@ class GuardedHTTPStream(HTTPStream):
         elif message is not None:
             await trio.lowlevel.checkpoint()
 
-    async def hang_up(self) -> None:
+    async def hang_up(self, cut: bool) -> None:
         """Tell the application that the client sends no more, without closing the exchange.
+
+        Args:
+            cut: it was cut because it took nothing for the time of a write.
 
         Stock takes a half-closed connection for a closed one. A client that shuts its sending side
         down (`nc -N`) still reads; whether it is gone for good shows when something is sent to it.
         """
         if not self.closed:
-            await self.app_put({"type": "http.disconnect"})
+            await self.app_put(_disconnect({"type": "http.disconnect"}, cut))
 
 
 class GuardedWSStream(WSStream):
@@ -55,10 +81,18 @@ class GuardedWSStream(WSStream):
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """Pass a message on; once the socket is closed, drop it and let others run."""
-        if not self.closed:
+        if self.closed:
+            if message is not None:
+                await trio.lowlevel.checkpoint()
+        elif message is not None and message["type"] == "websocket.send" and "frames" in message:
+            # Frames that are made already, maybe for a hundred sockets: api/forms.py.
+            if self.connection.state is ConnectionState.OPEN:
+                frames = cast("dict[str, bytes]", message)["frames"]
+                await self.send(Data(stream_id=self.stream_id, data=frames))
+            else:
+                await trio.lowlevel.checkpoint()
+        else:
             await super().app_send(message)
-        elif message is not None:
-            await trio.lowlevel.checkpoint()
 
     async def handle(self, event: Event) -> None:
         """Take an event from the connection.
@@ -77,8 +111,11 @@ class GuardedWSStream(WSStream):
             self._over = trio.Event()
             await super().handle(event)
 
-    async def hang_up(self) -> None:
-        """Close: a WebSocket cannot be half-closed."""
+    async def hang_up(self, cut: bool) -> None:
+        """Close: a WebSocket cannot be half-closed. `cut`: as above."""
+        if cut and self.app_put is not None and not self.closed:
+            code = CloseReason.ABNORMAL_CLOSURE.value
+            await self.app_put(_disconnect({"type": "websocket.disconnect", "code": code}, cut))
         await self.handle(StreamClosed(stream_id=self.stream_id))
 
     async def _take(self, event: Body | Data) -> None:
@@ -91,6 +128,46 @@ class GuardedWSStream(WSStream):
             self.connection.state is ConnectionState.LOCAL_CLOSING
         ):
             await self._end()
+
+    async def _handle_events(self) -> None:
+        """Do what the client's frames ask for.
+
+        Stock drops the connection without a word when a client breaks the protocol; the reason is owed
+        (RFC 6455 section 7.1.7).
+        """
+        for event in self.connection.events():
+            if isinstance(event, CloseConnection) and self.connection.state is ConnectionState.OPEN:
+                await self._send_wsproto_event(CloseConnection(event.code, event.reason))
+                await self._end()
+                return
+            if not await self._handle_frame(event):
+                return
+
+    async def _handle_frame(self, event: WSEvent) -> bool:
+        """Do what one frame asks for; return whether to go on."""
+        if isinstance(event, Message):
+            return await self._take_message(event)  # pyright: ignore[reportUnknownArgumentType] - wsproto
+        if isinstance(event, Ping):
+            await self._send_wsproto_event(event.response())
+        elif isinstance(event, CloseConnection):
+            if self.connection.state is ConnectionState.REMOTE_CLOSING:
+                await self._send_wsproto_event(event.response())
+            await self._end()
+        return True
+
+    async def _take_message(self, part: "Message[Any]") -> bool:
+        """Gather a message and hand it on when it is whole; False if it is too large."""
+        buffer = cast("_Buffer", self.buffer)
+        try:
+            buffer.extend(part)
+        except FrameTooLargeError:
+            await self._send_wsproto_event(CloseConnection(CloseReason.MESSAGE_TOO_BIG))
+            return False
+        if part.message_finished and self.app_put is not None:
+            message = buffer.to_message()
+            buffer.clear()
+            await self.app_put(message)
+        return True
 
     async def _refuse_early_data(self) -> None:
         """Answer 400 to bytes that came before the handshake's answer (RFC 6455 section 4.1)."""

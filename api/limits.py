@@ -68,6 +68,11 @@ class HttpLimits:
     graceful_timeout_s: float = 3.0
     """Seconds open requests may go on after the shutdown was asked for. The node itself stops in 5."""
 
+    vanished_timeout_s: float = 30.0
+    """Seconds that what was sent may stay without an acknowledgement of the client's kernel; then ours ends
+    the connection (RFC 5482). A client whose plug was pulled would else keep its place, say a stream, for the
+    quarter of an hour that TCP tries again. Longer than `write_timeout_s`, which judges who does not read."""
+
     websocket_message_bytes_max: int = MIB + 64 * KIB
     """Bytes of one WebSocket message; more closes with 1009. One record of 1 MiB and room around it."""
 

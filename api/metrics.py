@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from quart import Blueprint, Response
 
 from api.counts import ServerStatistics
+from api.feeds import FEED_KINDS, Feeds, FeedStatistics
 from node import VERSION, Node
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,14 +26,16 @@ Source = Callable[[Node], Iterator[Metric]]
 PEER_STATES = ("up", "suspect", "member", "lost")
 
 
-def make_blueprint(node: Node, statistics: ServerStatistics) -> Blueprint:
-    """Make the route over `node`. `statistics`: the HTTP server's."""
+def make_blueprint(feeds: Feeds, statistics: ServerStatistics) -> Blueprint:
+    """Make the route over the node of `feeds`. `statistics`: the HTTP server's."""
+    node = feeds.node
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
     async def show_metrics() -> Response:
         """Show all metrics."""
-        families = [family for source in SOURCES for family in source(node)] + list(_http(statistics))
+        families = [family for source in SOURCES for family in source(node)]
+        families += [*_feeds(feeds.statistics), *_http(statistics)]
         headers = {"content-type": CONTENT_TYPE, "cache-control": "no-store"}
         return Response(generate_latest(_Reading(families)), 200, headers)
 
@@ -170,6 +173,25 @@ def _http(statistics: ServerStatistics) -> Iterator[Metric]:
     yield by_label(CounterMetricFamily, "dayfly_http_ended_total", "Connections ended here.", "why", ended)
     yield by_label(
         CounterMetricFamily, "dayfly_http_turned_away_total", "Requests not let in.", "why", turned_away
+    )
+
+
+def _feeds(statistics: FeedStatistics) -> Iterator[Metric]:
+    def of_kind(counts: Counter[str]) -> dict[str, float]:
+        return {kind: counts[kind] for kind in FEED_KINDS}
+
+    now, cut, records = of_kind(statistics.open), of_kind(statistics.cut), of_kind(statistics.records)
+    yield by_label(GaugeMetricFamily, "dayfly_feeds", "Clients that follow or publish live.", "kind", now)
+    yield by_label(
+        CounterMetricFamily,
+        "dayfly_feeds_cut_total",
+        "Feeds ended because a client took nothing.",
+        "kind",
+        cut,
+    )
+    yield counter("dayfly_feeds_refused_total", "Feeds that found no room.", statistics.refused)
+    yield by_label(
+        CounterMetricFamily, "dayfly_feed_records_total", "Records sent to feeds.", "kind", records
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 from quart import Blueprint, Response
 
 from api.counts import ServerStatistics
+from api.feeds import Feeds
 from api.limits import HttpLimits
 from api.parse import JSON_DEPTH_MAX, WAIT_TIMEOUT_S_MAX
 from api.records import BATCH_LINES_MAX, LIMIT_MAX
@@ -13,8 +14,9 @@ from node import LINK_LIMITS, VERSION, WAITING_RECORDS_MAX, Node
 from validator import FUTURE_MS_MAX, ID_BYTES_MAX, RAW_BYTES_MAX, SIGNATURE_BYTES_MAX
 
 
-def make_blueprint(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> Blueprint:
-    """Make the routes over `node`. `limits`, `statistics`: the HTTP server's, to be shown."""
+def make_blueprint(feeds: Feeds, limits: HttpLimits, statistics: ServerStatistics) -> Blueprint:
+    """Make the routes over the node of `feeds`. `limits`, `statistics`: the HTTP server's, to be shown."""
+    node = feeds.node
     routes = Blueprint("ops", __name__)
 
     @routes.get("/healthz")
@@ -27,10 +29,15 @@ def make_blueprint(node: Node, limits: HttpLimits, statistics: ServerStatistics)
         """Ready: listening, and caught up with a peer or alone past the grace time."""
         return _text("ready\n" + _trouble(node)) if node.ready else _text("catching up\n", 503)
 
+    @routes.get("/status")
+    async def status() -> Response:
+        """Answer 200 with nothing, as the original broadcaster did for its probes."""
+        return _text("")
+
     @routes.get("/v1/node")
     async def show_node() -> Response:
         """Show this node: what it is, what it holds, what it refuses."""
-        return _json(node_view(node, limits, statistics))
+        return _json(node_view(feeds, limits, statistics))
 
     @routes.get("/v1/peers")
     async def show_peers() -> Response:
@@ -40,8 +47,9 @@ def make_blueprint(node: Node, limits: HttpLimits, statistics: ServerStatistics)
     return routes
 
 
-def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> dict[str, Any]:
+def node_view(feeds: Feeds, limits: HttpLimits, statistics: ServerStatistics) -> dict[str, Any]:
     """Collect what `/v1/node` shows."""
+    node = feeds.node
     store = node.store_statistics()
     peers = node.peers()
     return {
@@ -71,6 +79,7 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
         "gossip": node.gossip_totals(),
         "loop_lag": msgspec.to_builtins(node.lag.view()),
         "clients": msgspec.to_builtins(statistics.snapshot()),
+        "feeds": feeds.statistics.view(),
         "limits": {
             "ttl_ms": node.config.ttl_ms,
             "sync_interval_s": node.config.sync_interval_s,
@@ -87,6 +96,7 @@ def node_view(node: Node, limits: HttpLimits, statistics: ServerStatistics) -> d
             "waiting_records_max": WAITING_RECORDS_MAX,
             **LINK_LIMITS,
             "http": msgspec.to_builtins(limits),
+            "feeds": msgspec.to_builtins(feeds.limits),
         },
     }
 

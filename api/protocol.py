@@ -88,6 +88,8 @@ class GuardedH11(H11Protocol):
         self._tls = tls
         self.finished = False
         """Set by the connection once it is being closed: no further event counts."""
+        self.cut = False
+        """Set by the connection when the client took nothing for the time of a write."""
         self._limits = limits
         self._fast_path = fast_path
         self._framework = app
@@ -108,7 +110,7 @@ class GuardedH11(H11Protocol):
     async def hang_up(self) -> None:
         """Take note that the client sends no more."""
         if isinstance(self.stream, GuardedHTTPStream | GuardedWSStream):
-            await self.stream.hang_up()
+            await self.stream.hang_up(self.cut)
 
     async def _call_app(
         self,

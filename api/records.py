@@ -8,8 +8,9 @@ import trio
 from quart import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
-from api.cursor import Position, make_cursor, parse_since
+from api.cursor import Position, make_cursor, parse_since, parse_wait_s
 from api.errors import Problem
+from api.feeds import Feeds
 from api.parse import parse_json, parse_limit, parse_text
 from api.posting import body_bytes, not_saved, outcome, saved, submit
 from api.receipts import Wait, asked, begin
@@ -36,6 +37,9 @@ that do not read on every connection, 512 such pages are what they can make the 
 PIECE_BYTES = 64 * 1024
 """Where a piece of NDJSON is sent even if it has fewer records."""
 
+WAIT_S_MAX = 60.0
+"""How long a page may be waited for: what proxies allow an answer to take, as a rule."""
+
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
@@ -54,8 +58,9 @@ class AnyIdConverter(BaseConverter):
     part_isolating = False
 
 
-def make_blueprint(node: Node) -> Blueprint:
-    """Make the routes over `node`."""
+def make_blueprint(feeds: Feeds) -> Blueprint:
+    """Make the routes over the node of `feeds`."""
+    node = feeds.node
     routes = Blueprint("records", __name__)
 
     @routes.post("/v1/records")
@@ -89,8 +94,10 @@ def make_blueprint(node: Node) -> Blueprint:
     @routes.get("/v1/records")
     async def list_records() -> Response:
         """List records in order of arrival here: a JSON page, or NDJSON if the client asks for it."""
-        position = parse_since(request.args.get("since"), node.boot, node.wall_ms())
+        newest_seq = node.store_statistics().seq
+        position = parse_since(request.args.get("since"), node.boot, node.wall_ms(), newest_seq)
         prefix = request.args.get("prefix", "")
+        wait_s = parse_wait_s(request.args.get("wait"), WAIT_S_MAX)
         limit_text = request.args.get("limit")
         if request.accept_mimetypes.best_match([JSON, NDJSON]) == NDJSON:
             limit = None if limit_text is None else parse_limit(limit_text, LIMIT_DEFAULT, 10**9)
@@ -98,7 +105,11 @@ def make_blueprint(node: Node) -> Blueprint:
             response.timeout = None
             return response
         limit = parse_limit(limit_text, LIMIT_DEFAULT, LIMIT_MAX)
-        return _json(await _page(node, position, prefix, limit))
+        page = await _page(node, position, prefix, limit)
+        if wait_s and not page.records:
+            client = request.scope["client"]
+            page = await _awaited(feeds, page, prefix, limit, wait_s, client[0] if client else "")
+        return _json(page)
 
     return routes
 
@@ -216,6 +227,20 @@ async def _page(node: Node, position: Position, prefix: str, limit: int) -> Page
             size += records[-1].size
         seq = found_seq
     return PageView(records, make_cursor(node.boot, seq, position.floor_ms), more, position.reset)
+
+
+async def _awaited(
+    feeds: Feeds, page: PageView, prefix: str, limit: int, wait_s: float, address: str
+) -> PageView:
+    """Wait for a page that is empty to become another; return the empty one when the time is over."""
+    node, reset = feeds.node, page.reset
+    with feeds.open("poll", address) as reader, trio.move_on_after(wait_s):
+        while not (page.records or feeds.closing):
+            await reader.wait()
+            reader.listen()
+            position = parse_since(page.next, node.boot, 0, 0)
+            page = msgspec.structs.replace(await _page(node, position, prefix, limit), reset=reset)
+    return page
 
 
 async def _lines(node: Node, position: Position, prefix: str, limit: int | None) -> AsyncIterator[bytes]:

@@ -93,12 +93,12 @@ async def serve(
         OSError: the address cannot be bound (the owner's fault; nothing was started).
         ValueError: `bind` is not `host:port`.
     """
-    listener = _listen(bind)
-    with listener:
+    with _listen(bind) as listener:
+        vanished_ms = round(limits.vanished_timeout_s * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, vanished_ms)  # so has each accepted
         guard = Guard(fit_to_files(limits), statistics, access)
         fast_path = FastPath(fast_routes or {}, guard)
-        config = _config(limits)
-        context = WorkerContext(None)
+        config, context = _config(limits), WorkerContext(None)
         wrapped = ASGIWrapper(partial(_gate, app, guard))
         state: LifespanState = {}
         lifespan = Lifespan(wrapped, config, state)

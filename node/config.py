@@ -52,6 +52,7 @@ class Config:
     bytes_max: int
     validator: str
     validator_key_file: Path | None
+    connections_max: int
     log_format: str
     log_level: str
 

@@ -20,6 +20,8 @@ import trio
 from api import (
     Access,
     Credentials,
+    FeedLimits,
+    Feeds,
     HttpLimits,
     ServerStatistics,
     create_app,
@@ -135,15 +137,24 @@ async def _open_journal(config: Config, data_dir: Path, stopping: trio.Event) ->
 async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> trio.Event:
     """Start HTTP, then the cluster. Returns an event that HTTP has stopped. Raises StartError."""
     http_over = trio.Event()
-    limits, statistics = fit_to_files(HttpLimits()), ServerStatistics()
+    limits, statistics = fit_to_files(HttpLimits(node.config.connections_max)), ServerStatistics()
+    feeds = Feeds(node, FeedLimits.within(limits))
+    nursery.start_soon(feeds.run)
+
+    access = _access(node.config, statistics)
+
+    async def shutdown() -> None:
+        await stopping.wait()
+        feeds.close()
+
     bind = format_address(*node.config.http)
     server = partial(
         serve,
-        create_app(node, limits, statistics),
+        create_app(feeds, limits, statistics, access),
         bind,
         limits,
-        shutdown=stopping.wait,
-        access=_access(node.config, statistics),
+        shutdown=shutdown,
+        access=access,
         tls=_tls(node.config),
         statistics=statistics,
         fast_routes=fast_routes(node),
@@ -177,6 +188,12 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
         announced_on=node.announced_on,
         links=str(node.links),
     )
+    _warn(node)
+    return http_over
+
+
+def _warn(node: Node) -> None:
+    """Say what is open to other machines."""
     alone = node.config.peer[0] == "localhost" or is_loopback(node.peer_address)
     if not (node.links.key or node.config.open or alone):
         _log.warning(
@@ -185,7 +202,6 @@ async def _start(nursery: trio.Nursery, node: Node, stopping: trio.Event) -> tri
         )
     if note := _exposure(node.config):
         _log.warning(note, http=node.http_urls[0])
-    return http_over
 
 
 def _access(config: Config, statistics: ServerStatistics) -> Access:

@@ -213,6 +213,13 @@ SETTINGS = (
         "SIZE",
     ),
     Setting(
+        "connections-max",
+        "512",
+        values.positive,
+        "Most HTTP connections open at once; three quarters of them may be feeds.",
+        "COUNT",
+    ),
+    Setting(
         "validator",
         "md5",
         values.choice("md5", "hmac-sha256", "ed25519"),

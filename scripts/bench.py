@@ -35,6 +35,7 @@ from node.values import duration_s
 from scripts.benches.batch import BATCH_REQUIRED, measure_batch
 from scripts.benches.catchup import CATCHUP_REQUIRED, measure_catchup
 from scripts.benches.durable import measure_durable
+from scripts.benches.fanout import BATCH_RECORDS, FANOUT_REQUIRED, measure_bare, measure_fanout
 from scripts.benches.idle import idle_required, measure_idle
 from scripts.benches.latency import LATENCY_COMPARED, LATENCY_KEY_REQUIRED, LATENCY_REQUIRED, measure_latency
 from scripts.benches.listing import LISTING_REQUIRED, measure_listing
@@ -288,6 +289,35 @@ def batch(sizes: tuple[int, ...], records: int, **report: Any) -> None:
         for size in sizes
     ]
     run_cases("batch", cases, **report)
+
+
+@bench.command()
+@click.option(
+    "--subscribers", "counts", multiple=True, default=(100,), type=click.IntRange(2), help="Repeat it."
+)
+@click.option("--records", default=20_000, show_default=True, type=click.IntRange(100, 900_000))
+@click.option(
+    "--bare-records", default=1_000, show_default=True, type=click.IntRange(100), help="Of the bare server."
+)
+@reported
+def fanout(counts: tuple[int, ...], records: int, bare_records: int, **report: Any) -> None:
+    """CPU and time of a delivery to each of many WebSocket subscribers, beside a bare WebSocket server.
+
+    Records come in batches of 1,000; in the last case, and to the bare server, `--bare-records` come singly.
+
+    The ratio is to the bare server with as many subscribers as the first case, in the same round.
+    """
+    cases = [Case(f"bare, {counts[0]}", partial(measure_bare, counts[0], bare_records))]
+    for count in counts:
+        required = FANOUT_REQUIRED.get(count)
+        measure = partial(measure_fanout, count, records)
+        cases += [
+            Case(f"by 500, {count}", partial(measure, 500, BATCH_RECORDS), required),
+            Case(f"one a frame, {count}", partial(measure, 1, BATCH_RECORDS)),
+            Case(f"raws, {count}", partial(measure, 0, BATCH_RECORDS)),
+            Case(f"posted singly, {count}", partial(measure_fanout, count, bare_records, 1, 1)),
+        ]
+    run_cases("fanout", cases, compared="cpu_us_per_delivery", **report)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Connections over real sockets: counted, deadlined, and all closed when the server ends."""
 
+import os
 import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,6 +33,20 @@ async def test_connections_beyond_the_total_are_closed_at_once_until_there_is_ro
         await clients[0].stream.aclose()
         await eventually(lambda: server.statistics.connections_open == 2)
         assert await server.answers()
+
+
+async def test_a_client_that_vanished_is_given_up_by_the_kernel() -> None:
+    """Every accepted connection has the bound: the kernel tells of the one whose other end is ours."""
+    async with running(PlainApp(), HttpLimits(vanished_timeout_s=7.5)) as server:
+        client = await server.client()
+        assert (await client.ask(GET)).status == 200
+        ours = client.stream.socket.getsockname()
+        bounds: list[int] = []
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as end:
+                if end.getpeername() == ours:
+                    bounds.append(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+        assert bounds == [7500]
 
 
 async def test_one_address_cannot_take_every_place() -> None:

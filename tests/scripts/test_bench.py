@@ -63,6 +63,17 @@ def test_receipts_tell_what_waiting_for_all_nodes_costs() -> None:
     assert 0 < figures["wait_p50_ms"] <= figures["wait_p99_ms"]
 
 
+def test_fanout_tells_what_a_delivery_costs_beside_a_bare_server() -> None:
+    """Every case counts all deliveries, and two subscribers of each got every record once and in order."""
+    told = summary(
+        bench("fanout", "--subscribers", "3", "--records", "100", "--bare-records", "100", "--json"), 10
+    )
+    figures = told["median"]
+    assert (told["bench"], told["case"]) == ("fanout", "posted singly, 3")
+    assert figures["deliveries_per_s"] * figures["wall_us_per_delivery"] == pytest.approx(1e6)
+    assert figures["rss_mb_more"] >= 0
+
+
 def test_durable_tells_what_a_journal_costs() -> None:
     """Two cases side by side, each with posts and batches that were all taken."""
     told = summary(bench("durable", "--connections", "4", "--posts", "2", "--json"), 4)

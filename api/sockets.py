@@ -1,0 +1,56 @@
+"""Which WebSocket routes there are, and what becomes of a refusal before and after the handshake."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
+from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIWebsocketConnection
+
+from api.access import Access
+from api.body import send_handshake_problem
+from api.broadcaster import serve_broadcaster
+from api.errors import Problem
+from api.feeds import Feeds
+from api.jsonsocket import serve_json
+from api.socket import Closed, Socket
+
+Route = Callable[[Socket], Awaitable[None]]
+E = TypeVar("E", bound=Exception)
+
+
+def make_sockets(feeds: Feeds, access: Access) -> Callable[[QuartTrio, WebsocketScope], "LiveWebSocket"]:
+    """Make the routes over `feeds`; what is returned serves as a QuartTrio app's `asgi_websocket_class`."""
+    routes: dict[str, Route] = {
+        "/v1/ws": partial(serve_json, feeds, access),
+        "/websocket": partial(serve_broadcaster, feeds, access),
+    }
+    return partial(LiveWebSocket, routes)
+
+
+class LiveWebSocket(TrioASGIWebsocketConnection):
+    """One WebSocket: to its route, or to Quart (which refuses it) if there is none."""
+
+    def __init__(self, routes: dict[str, Route], app: QuartTrio, scope: WebsocketScope) -> None:
+        super().__init__(app, scope)
+        self._route = routes.get(scope["path"])
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve it to its end."""
+        if self._route is None:
+            await super().__call__(receive, send)
+            return
+        socket = Socket(self.scope, receive, send)
+        try:
+            await self._route(socket)
+        except* Problem as refused:  # a group, because routes have tasks
+            await send_handshake_problem(_first(refused), self.scope["path"], send)
+        except* Closed as closed:
+            end = _first(closed)
+            await socket.close(end.code, end.reason)
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    leaf = group.exceptions[0]
+    return _first(leaf) if isinstance(leaf, BaseExceptionGroup) else leaf

@@ -1,0 +1,69 @@
+"""`/v1/stream`: what happens here, as it happens, over one HTTP answer that does not end."""
+
+from collections.abc import AsyncGenerator
+
+import trio
+from quart import Blueprint, Response, request
+
+from api.body import Live, LiveResponse
+from api.cursor import parse_since
+from api.feed import Feed
+from api.feeds import Feeds, Reader
+from api.forms import Lines, ServerSentEvents
+
+SSE = "text/event-stream"
+NDJSON = "application/x-ndjson"
+
+_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+"""No cache may keep it, and nginx may not gather it."""
+
+
+def make_blueprint(feeds: Feeds) -> Blueprint:
+    """Make the route over `feeds`."""
+    routes = Blueprint("stream", __name__)
+    node = feeds.node
+
+    @routes.get("/v1/stream")
+    async def stream() -> Response:
+        """Follow records and what becomes of them: server-sent events, or NDJSON if asked for."""
+        since = request.headers.get("last-event-id") or request.args.get("since") or "now"
+        position = parse_since(since, node.boot, node.wall_ms(), node.store_statistics().seq)
+        wants_lines = request.accept_mimetypes.best_match([SSE, NDJSON]) == NDJSON
+        address, prefix = client_address(), request.args.get("prefix", "")
+
+        def begin() -> Live:
+            reader = feeds.open("ndjson" if wants_lines else "sse", address)
+            form = Lines() if wants_lines else ServerSentEvents()
+            feed = feeds.follow(position, prefix, form)
+            pieces = _pieces(reader, feed, form)
+
+            def over(cut: bool) -> None:
+                reader.leave(cut_at=feed.cursor if cut else None)
+
+            return Live(pieces, over)
+
+        return LiveResponse({**_HEADERS, "content-type": NDJSON if wants_lines else SSE}, begin)
+
+    return routes
+
+
+def client_address() -> str:
+    """Return the address the request came from."""
+    client = request.scope["client"]
+    return client[0] if client else ""
+
+
+async def _pieces(reader: Reader, feed: Feed, form: Lines | ServerSentEvents) -> AsyncGenerator[bytes]:
+    """Yield what there is to say until the node stops, and a sign of life at once and in every silence."""
+    yield form.keep_alive(feed.cursor)  # the client has its cursor before anything has happened
+    while not reader.feeds.closing:
+        reader.listen()
+        run = feed.take()
+        if run is not None:
+            yield run.data
+            reader.sent(run.records)
+            continue
+        with trio.move_on_after(reader.feeds.limits.keep_alive_s) as silence:
+            await reader.wait()
+        if silence.cancelled_caught:
+            yield form.keep_alive(feed.cursor)

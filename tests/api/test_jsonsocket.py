@@ -1,0 +1,179 @@
+"""`/v1/ws`: JSON both ways."""
+
+import json
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
+import pytest
+import trio
+
+from api import Access, Credentials, FeedLimits, HttpLimits
+from api.cursor import make_cursor
+from api.jsonsocket import ASKED_MAX, BATCH_MAX
+from tests.api.live import live, post
+from tests.api.rawhttp import eventually, frame
+
+
+async def test_a_post_is_answered_with_its_receipt_and_its_ref() -> None:
+    """New, held already, in conflict, refused: the fields and codes of POST /v1/records."""
+    async with live() as it:
+        socket = await it.websocket("/v1/ws")
+        first = await socket.ask(op="post", ref=1, id="a", raw="x")
+        assert (first["event"], first["ref"], first["status"], first["result"]) == (
+            "posted",
+            1,
+            201,
+            "stored",
+        )
+        held = it.node.get("a")
+        assert held is not None
+        assert (first["id"], first["digest"], first["time_stamp"]) == (
+            "a",
+            held.digest.hex(),
+            held.time_stamp,
+        )
+        assert (await socket.ask(op="post", ref="two", id="a", raw="x"))["status"] == 200
+        conflict = await socket.ask(op="post", id="a", raw="y")
+        assert (conflict["status"], conflict["code"], "ref" in conflict) == (409, "id-conflict", False)
+        assert (await socket.ask(op="post", ref=3, raw=""))["code"] == "empty-field"
+        assert (await socket.ask(op="post", ref=4, raw="x", signature="0"))["code"] == "bad-signature"
+
+
+async def test_feeds_are_followed_by_name_until_they_are_not() -> None:
+    """Each from its own place with its own prefix; the same record may be in several."""
+    async with live() as it:
+        post(it.node, "0", "a/0")
+        socket = await it.websocket("/v1/ws")
+        start = make_cursor(it.node.boot, 1, 0)
+        subscribed = await socket.ask(op="subscribe", ref=1, feed="new", prefix="a/")
+        assert subscribed == {"event": "subscribed", "ref": 1, "feed": "new", "cursor": start}
+        subscribed = await socket.ask(op="subscribe", ref=2, feed="old", since="9" * 12 + ".5.0")
+        assert (subscribed["reset"], subscribed["cursor"]) == (True, make_cursor(it.node.boot, 0, 0))
+        assert (await socket.json())["event"] == "reset"
+        assert (await socket.json())["id"] == "a/0"
+        post(it.node, "1", "b/1")
+        post(it.node, "2", "a/2")
+        got = [await socket.json() for _ in range(3)]
+        assert [(e["feed"], e["id"]) for e in got if e["feed"] == "old"] == [("old", "b/1"), ("old", "a/2")]
+        assert [(e["feed"], e["id"]) for e in got if e["feed"] == "new"] == [("new", "a/2")]
+        gone = await socket.ask(op="unsubscribe", ref=3, feed="old")
+        assert gone == {"event": "unsubscribed", "ref": 3, "feed": "old", "cursor": got[-1]["cursor"]}
+        assert (await socket.ask(op="unsubscribe", feed="old"))["code"] == "not-found"
+        assert (await socket.ask(op="subscribe", feed="new"))["code"] == "id-conflict"
+
+
+async def test_what_is_said_in_one_packet_is_done_in_order() -> None:
+    """A post right behind a subscription is in it, one right before is not."""
+    async with live() as it:
+        socket = await it.websocket("/v1/ws")
+        one, two = ({"op": "post", "id": id, "raw": id} for id in "12")
+        asked = [one, {"op": "subscribe"}, two, {"op": "ping"}]
+        await socket.client.say(b"".join(frame(json.dumps(a).encode()) for a in asked))
+        got = [await socket.json() for _ in range(5)]
+        assert [e["event"] for e in got] == ["posted", "subscribed", "posted", "pong", "record"]
+        assert got[4]["id"] == "2"
+
+
+async def test_many_records_come_in_one_frame_if_that_is_wished() -> None:
+    """Up to the number asked for, in order, with the cursor behind the last."""
+    async with live() as it:
+        socket = await it.websocket("/v1/ws")
+        await socket.ask(op="subscribe", feed="all", batch=40)
+        made = [post(it.node, str(i)) for i in range(100)]
+        frames: list[dict[str, Any]] = []
+        ids: list[str] = []
+        while len(ids) < 100:
+            frames.append(await socket.json())
+            records = frames[-1]["records"]
+            assert len(records) <= 40
+            assert records[-1]["cursor"] == frames[-1]["cursor"]
+            ids += [r["id"] for r in records]
+        assert ids == [r.id for r in made]
+        assert {(f["event"], f["feed"]) for f in frames} == {("records", "all")}
+        assert len(frames) < 100
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (b"{", "bad-json"),
+        (b"[]", "bad-json"),
+        (b'{"op":"post","raw":1}', "bad-json"),
+        (b'{"op":"sing","ref":7}', "bad-request"),
+        (b'{"op":"subscribe","since":"soon","ref":7}', "bad-request"),
+        (b'{"op":"subscribe","batch":%d}' % (BATCH_MAX + 1), "bad-request"),
+        (b'{"op":"subscribe","batch":0}', "bad-request"),
+        (b'{"op":"subscribe","feed":"%b"}' % (b"x" * 65), "bad-request"),
+        (b'{"op":"x","y":' + b"[" * 17 + b"]" * 17 + b"}", "bad-json"),
+    ],
+)
+async def test_what_makes_no_sense_is_answered_and_the_socket_goes_on(said: bytes, code: str) -> None:
+    """An error names the code of the table, and the ref if there was one to be read."""
+    async with live() as it:
+        socket = await it.websocket("/v1/ws")
+        await socket.client.say(frame(said))
+        error = await socket.json()
+        assert (error["event"], error["code"], error["status"]) == ("error", code, 400)
+        assert error.get("ref") == (7 if b'"ref":7' in said else None)
+        assert (await socket.ask(op="ping", ref=8)) == {"event": "pong", "ref": 8}
+
+
+async def test_binary_messages_are_closed_with_1003() -> None:
+    """Nobody knows what they would mean."""
+    async with live() as it:
+        socket = await it.websocket("/v1/ws")
+        await socket.client.say(frame(b"{}", 2))
+        assert (await socket.closed())[0] == 1003
+
+
+async def test_without_the_right_to_write_only_posts_are_refused() -> None:
+    """Reading goes on."""
+    async with live(access=Access(credentials=Credentials(write_token=sha256(b"w").digest()))) as it:
+        socket = await it.websocket("/v1/ws")
+        assert (await socket.ask(op="post", raw="x"))["code"] == "forbidden"
+        assert (await socket.ask(op="subscribe"))["event"] == "subscribed"
+        post(it.node, "x")
+        assert (await socket.json())["raw"] == "x"
+
+
+async def test_what_an_address_may_post_bounds_its_messages_too() -> None:
+    """Refused with the code of a post that comes too soon; the socket stays."""
+    async with live(access=Access(posts_per_s=1.0)) as it:
+        socket = await it.websocket("/v1/ws")
+        answers = [await socket.ask(op="post", raw="x") for _ in range(4)]
+        assert answers[0]["event"] == "posted"
+        assert answers[0]["status"] == 201
+        assert "too-many" in [answer.get("code") for answer in answers]
+
+
+async def test_feeds_of_one_socket_are_bounded() -> None:
+    """At the limit all are followed, one more is refused, and one that ends makes room."""
+    async with live(feed_limits=FeedLimits(subscriptions_max=2)) as it:
+        socket = await it.websocket("/v1/ws")
+        for name in "ab":
+            assert (await socket.ask(op="subscribe", feed=name))["event"] == "subscribed"
+        assert (await socket.ask(op="subscribe", feed="c"))["code"] == "busy"
+        await socket.ask(op="unsubscribe", feed="a")
+        assert (await socket.ask(op="subscribe", feed="c"))["event"] == "subscribed"
+
+
+async def test_a_client_that_asks_and_does_not_read_is_held_up_and_then_cut() -> None:
+    """What it says waits in its own kernel, not here; all it was answered is at most one batch of replies."""
+    async with live(HttpLimits(write_timeout_s=0.3, linger_timeout_s=0.3)) as it:
+        socket = await it.websocket("/v1/ws", receive_buffer=4096)
+        said = frame(json.dumps({"op": "post", "raw": "x" * 500}).encode()) * 200
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await socket.client.say(said)
+        await eventually(lambda: it.feeds.statistics.cut["ws"] == 1)
+        assert it.node.store_statistics().records > ASKED_MAX
+
+
+async def test_a_stopping_node_closes_with_1001_and_where_to_go_on() -> None:
+    """The cursor of each feed."""
+    async with live() as it:
+        socket = await it.websocket("/v1/ws")
+        cursor = (await socket.ask(op="subscribe"))["cursor"]
+        it.feeds.close()
+        assert await socket.closed() == (1001, cursor)
