@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 import click
 
 from cluster.address import format_address
-from node import client, demo, keygen
-from node.client import EXIT_REFUSED, EXIT_USAGE, end
+from node import commands, demo, keygen
+from node.commands import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import Config, ConfigError, Origin, gather, load
 from node.node import VERSION
 from node.settings import SETTINGS, Setting
@@ -166,7 +166,7 @@ def _toml(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-client.register(cli)
+commands.register(cli)
 keygen.register(cli)
 demo.register(cli)
 

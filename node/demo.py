@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from node.client import EXIT_REFUSED, EXIT_USAGE, end
+from node.commands import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import ConfigError, gather, load
 from node.demo_nodes import LOOPBACK, ROOT, DemoNode
 from node.demo_run import run

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cluster.key import SECRET_BYTES, ClusterKey
-from node.client import EXIT_REFUSED, end
+from node.commands import EXIT_REFUSED, end
 from node.record_keys import hmac_option, publisher_option, record_key_text
 
 

@@ -2,7 +2,7 @@
 
 import click
 
-from node.client import EXIT_USAGE, end
+from node.commands import EXIT_USAGE, end
 
 publisher_option = click.option("--publisher", metavar="NAME", help="A publisher's own pair, for ed25519.")
 hmac_option = click.option("--hmac", is_flag=True, help="A secret for all who write, for hmac-sha256.")

@@ -71,7 +71,7 @@ WALL_CLOCK = {
     *("time.time", "time.time_ns", "time.localtime", "time.gmtime"),
     *("datetime.now", "datetime.utcnow", "datetime.today", "date.today"),
 }
-WALL_CLOCK_READERS = {"node/node.py", "node/client.py"}
+WALL_CLOCK_READERS = {"node/node.py", "node/commands.py"}
 """The node's one reader, and the commands that show ages. The demo shows them too."""
 
 FILE_LINES_MAX = 320
