@@ -2,18 +2,20 @@
 
 import http.client
 import json
-import ssl
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import click
 
+from node.client import Client, NodeRefused, NodeUnreachable
 from node.connect import BadOption, NodeAddress, node_options
+from node.request import lines
 
 COLUMN_GAP, LAST_COLUMN_MIN, OTHER_COLUMNS_MAX = 3, 12, 40
 """Cells of a table: between columns, of the last one at least, of any other at most."""
@@ -100,12 +102,12 @@ def list_records(
     query = urlencode({k: v for k, v in given.items() if v is not None})
     with _ask(node, "GET", f"/v1/records?{query}", accept="application/x-ndjson") as answer:
         if _as_json(as_json):
-            for line in _lines(answer):
+            for line in chain.from_iterable(lines(answer.read1)):
                 record = json.loads(line)  # also finds a line that was cut off
                 # What is no ASCII could be a control character to a terminal; a pipe gets the node's bytes.
                 click.echo(json.dumps(record) if sys.stdout.isatty() else line)
             return
-        rows = [json.loads(line) for line in _lines(answer)]
+        rows = [json.loads(line) for line in chain.from_iterable(lines(answer.read1))]
     _table(
         ["id", "age", "left", "size", "raw"],
         [
@@ -188,49 +190,22 @@ def _ask(
     content_type: str = "application/octet-stream",
 ) -> Generator[http.client.HTTPResponse, None, None]:
     """Send one request and give its successful answer; any other outcome ends the process with a reason."""
-    headers = {"accept": accept, "content-type": content_type}
+    client = Client(node.node, user=node.user, token=node.token, ca=node.ca)
+    with ending(), client.ask(method, path, body, accept, content_type) as answer:
+        yield answer
+
+
+@contextmanager
+def ending() -> Generator[None, None, None]:
+    """End the process with a reason and its code when a node cannot be asked or does not do it."""
     try:
-        connection = node.connection()
-        headers |= node.credentials()
+        yield
     except BadOption as error:
         end(str(error), EXIT_USAGE)
-    try:
-        try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was all sent
-                connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-        except ssl.SSLCertVerificationError as error:
-            why = error.verify_message
-            end(f"the certificate of {node.node} is not trusted ({why}); see --ca", EXIT_UNREACHABLE)
-        except (OSError, http.client.HTTPException) as error:
-            end(f"no node answers at {node.node} ({error}); start one with: dayfly up", EXIT_UNREACHABLE)
-        if answer.status >= 400:
-            end(_refusal(answer), EXIT_REFUSED)
-        yield answer
-    except (http.client.HTTPException, ConnectionResetError, TimeoutError, ValueError) as error:
-        end(f"what answers at {node.node} broke off or is no dayfly node ({error})", EXIT_UNREACHABLE)
-    finally:
-        connection.close()
-
-
-def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield an answer's lines. Its own `readline` takes a connection that breaks off for a good end."""
-    rest = b""
-    while piece := answer.read1(65536):
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from lines
-    if rest:
-        yield rest
-
-
-def _refusal(answer: http.client.HTTPResponse) -> str:
-    """Word a refusal as the node words it."""
-    body = answer.read(65536)
-    try:
-        problem = json.loads(body)
-        return f"refused ({problem['code']}): {problem['detail']}"
-    except (ValueError, KeyError, TypeError):
-        return f"refused with status {answer.status}"
+    except NodeRefused as error:
+        end(str(error), EXIT_REFUSED)
+    except NodeUnreachable as error:
+        end(str(error), EXIT_UNREACHABLE)
 
 
 def end(message: str, code: int) -> NoReturn:
