@@ -62,7 +62,7 @@ class Connector:
         self._security = security
         self._handshakes: Counter[str] = Counter()  # by remote host
         self.refused_total = 0
-        self.refusals: LRUCache[str, str] = LRUCache(REFUSALS_MAX)
+        self.refusals: LRUCache[str, tuple[str, str]] = LRUCache(REFUSALS_MAX)  # code, reason
         self._logged: TTLCache[tuple[str, str], bool] = TTLCache(
             REFUSALS_MAX, LOG_AGAIN_S, timer=trio.current_time
         )
@@ -149,7 +149,7 @@ class Connector:
             return DialFailed(address, refused.reason, node_id)
         if refused.code in ("failed", "full"):
             return DialFailed(address, refused.reason)
-        self.refusals[address] = refused.reason
+        self.refusals[address] = refused.code, refused.reason
         if (address, refused.code) not in self._logged:
             self._logged[address, refused.code] = True
             _log.warning("link refused", address=address, code=refused.code, reason=refused.reason)

@@ -75,7 +75,7 @@ class ClusterService:
         return self.engine.node_id
 
     @property
-    def refusals(self) -> dict[str, str]:
+    def refusals(self) -> dict[str, tuple[str, str]]:
         """Addresses whose last handshake was refused, by them or by us, and why."""
         return dict(self._connector.refusals)
 

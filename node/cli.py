@@ -9,9 +9,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import click
 
@@ -19,6 +21,7 @@ from cluster.address import format_address
 from node import commands, demo, keygen
 from node.commands import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import Config, ConfigError, Origin, gather, load
+from node.connect import NODE_DEFAULT, NodeAddress, node_options
 from node.node import VERSION
 from node.settings import SETTINGS, Setting
 
@@ -164,6 +167,38 @@ def _shown(setting: Setting, text: str) -> str:
 
 def _toml(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@cli.command(context_settings=_CONTEXT)
+@_setting_options
+@node_options
+@click.option("--no-multicast", is_flag=True, help="As for `up`.")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Read this file, not dayfly.toml.")
+@click.option("--quiet", is_flag=True, help="Show nothing; only the exit code tells.")
+@click.option("--json", "as_json", is_flag=True, help="NDJSON also on a terminal.")
+def doctor(
+    no_multicast: bool, file: Path | None, node: NodeAddress, quiet: bool, as_json: bool, **options: Any
+) -> None:
+    """Look at the node that runs here and at the machine, and say what is wrong and how to mend it.
+
+    Takes the settings of `up`, from the same places: they say where the node is (--http also takes a URL)
+    and what it would find here. Ends with 0 if nothing is bad, 1 if something is, 3 if no node answers.
+    """
+    if no_multicast:
+        options["multicast"] = ("off",)
+    last: str = options["http"][-1] if options["http"] else ""
+    url = last if "://" in last else ""
+    if url:
+        options["http"] = (urlsplit(url).netloc,)
+    try:
+        config = load(gather(_flags(options), os.environ, file))
+    except ConfigError as error:
+        end(str(error), EXIT_USAGE)
+    from node.doctor import check_up, url_of
+
+    if node.node == NODE_DEFAULT:
+        node = replace(node, node=url or url_of(config))
+    sys.exit(check_up(config, node, quiet=quiet, as_json=as_json))
 
 
 commands.register(cli)

@@ -83,7 +83,7 @@ def post(
         again = " (it was there already)" if receipt["result"] == "exists" else ""
         until = datetime.fromtimestamp(receipt["expires_at"] / 1000).strftime("%a %H:%M:%S")
         held = "" if reach is None else f", held by {reach['ok']}/{reach['of']} after {reach['ms']} ms"
-        click.echo(f"{_plain(receipt['id'])}  {receipt['size']} bytes, until {until}{again}{held}")
+        click.echo(f"{plain(receipt['id'])}  {receipt['size']} bytes, until {until}{again}{held}")
     if reach is not None and receipt["status"] == 202:
         end(f"only {reach['ok']} of {reach['of']} nodes hold it so far; it spreads further", EXIT_PARTIAL)
 
@@ -112,11 +112,11 @@ def list_records(
         ["id", "age", "left", "size", "raw"],
         [
             [
-                _plain(r["id"]),
+                plain(r["id"]),
                 _span(_now_ms() - r["time_stamp"]),
                 _span(r["expires_at"] - _now_ms()),
                 str(r["size"]),
-                _plain(r["raw"][:200]),
+                plain(r["raw"][:200]),
             ]
             for r in rows
         ],
@@ -140,22 +140,22 @@ def peers(node: NodeAddress, as_json: bool) -> None:
         ["name", "address", "http", "state", "key", "in sync", "records", "rtt", "clock", "trouble"],
         [
             [
-                _plain(p["name"]),
+                plain(p["name"]),
                 p["address"],
-                _plain(p["http"]),
+                plain(p["http"]),
                 p["state"],
                 p["key"] or "-",
                 {True: "yes", False: "no", None: "-"}[p["in_sync"]],
                 _or_dash(p["records"]),
                 "-" if p["rtt_ms"] is None else f"{p['rtt_ms']:.1f} ms",
                 "-" if p["offset_ms"] is None else f"{p['offset_ms']:+d} ms",
-                _plain(p["error"]),
+                plain(p["error"]),
             ]
             for p in found
         ],
         "no peers",
     )
-    click.echo(f"links: {_plain(asked.get('links', 'open'))}")
+    click.echo(f"links: {plain(asked.get('links', 'open'))}")
 
 
 def _signed(key_file: Path, id: str | None, body: bytes) -> bytes:
@@ -210,7 +210,7 @@ def ending() -> Generator[None, None, None]:
 
 def end(message: str, code: int) -> NoReturn:
     """Say why on standard error and end the process with `code`."""
-    shown = "\n".join(map(_plain, message.split("\n")))  # it may quote what another program said
+    shown = "\n".join(map(plain, message.split("\n")))  # it may quote what another program said
     click.echo(f"dayfly: {shown}", err=True)
     sys.exit(code)
 
@@ -234,7 +234,7 @@ def _table(header: list[str], rows: list[list[str]], empty: str) -> None:
     from rich.text import Text
 
     console = Console()
-    rows = [[_plain(cell) for cell in row] for row in rows]
+    rows = [[plain(cell) for cell in row] for row in rows]
     others = [max(cell_len(r[i]) for r in [header, *rows]) for i in range(len(header) - 1)]
     others = [min(width, OTHER_COLUMNS_MAX) for width in others]
     last = max(console.width - sum(others) - COLUMN_GAP * len(header), LAST_COLUMN_MIN)
@@ -247,7 +247,7 @@ def _table(header: list[str], rows: list[list[str]], empty: str) -> None:
     console.print(table, width=max(console.width, sum(others) + last + COLUMN_GAP * len(header)), crop=False)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Make a text from elsewhere safe to show: one line, no control or direction-changing characters."""
     return "".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in text)
 

@@ -15,6 +15,7 @@ class PeerView:
         in_sync: whether it held the same at the last comparison; None before the first.
         rtt_ms, offset_ms, lag_ms: round trip, its clock minus ours, its event loop's lateness.
         records: how many it holds. heard_s: seconds since its last word. error: why there is no link.
+        code: of the two that refused each other, why in one word (`cluster`, `rules`, `key`, `clock`, ...).
         key: fingerprint of the cluster key it has shown; `open` on a link that is not encrypted; else empty.
     """
 
@@ -31,6 +32,7 @@ class PeerView:
     heard_s: float | None = None
     error: str = ""
     key: str = ""
+    code: str = ""
 
 
 def peer_views(cluster: ClusterService, now: Now) -> list[PeerView]:
@@ -62,9 +64,12 @@ def peer_views(cluster: ClusterService, now: Now) -> list[PeerView]:
             if m.node_id != cluster.node_id
         ]
     candidates = engine.membership.candidates
-    troubles = {c.address: c.error for c in candidates.lost if c.seed or not engine.views.partial}
-    troubles |= cluster.refusals | candidates.seed_errors
-    return views + [PeerView("", "", address, "", "lost", error=e) for address, e in troubles.items()]
+    troubles = {c.address: ("", c.error) for c in candidates.lost if c.seed or not engine.views.partial}
+    troubles |= cluster.refusals | {seed: ("", error) for seed, error in candidates.seed_errors.items()}
+    return views + [
+        PeerView("", "", address, "", "lost", error=error, code=code)
+        for address, (code, error) in troubles.items()
+    ]
 
 
 OPEN = "open"
@@ -76,6 +81,7 @@ class LinksView:
     """How links are secured.
 
     Attributes:
+        code: of the two that refused each other, why in one word (`cluster`, `rules`, `key`, `clock`, ...).
         key: fingerprint of the key that issues; empty if the cluster is open.
         accepted: fingerprints of all keys that are accepted.
         peers, on_key: how many peers are linked, and how many of them have shown `key`.
