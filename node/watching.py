@@ -1,12 +1,13 @@
 """Following records over real connections: one stream at a time, the next node when it ends."""
 
 import http.client
+import secrets
 import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from random import SystemRandom
+from random import Random
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlencode
 
@@ -46,7 +47,7 @@ class Watch(Iterator[Record]):
         self._client = client
         self._prefix = prefix
         nodes = [address.node for address in client.addresses]
-        self._following = Following(nodes, since, resume, SystemRandom())
+        self._following = Following(nodes, since, resume, Random(secrets.randbits(64)))
         self._progress = Progress(resume)
         self._batches = self._follow()
         self.ready: deque[Delivery] = deque()
