@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from cluster.address import format_address
-from node import commands, demo, keygen
+from node import commands, demo, keygen, watch
 from node.commands import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import Config, ConfigError, Origin, gather, load
 from node.connect import NODE_DEFAULT, NodeAddress, node_options
@@ -202,6 +202,7 @@ def doctor(
 
 
 commands.register(cli)
+watch.register(cli)
 keygen.register(cli)
 demo.register(cli)
 

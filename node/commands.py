@@ -190,9 +190,14 @@ def _ask(
     content_type: str = "application/octet-stream",
 ) -> Generator[http.client.HTTPResponse, None, None]:
     """Send one request and give its successful answer; any other outcome ends the process with a reason."""
-    client = Client(node.node, user=node.user, token=node.token, ca=node.ca)
-    with ending(), client.ask(method, path, body, accept, content_type) as answer:
+    with ending(), client_of(node).ask(method, path, body, accept, content_type) as answer:
         yield answer
+
+
+def client_of(node: NodeAddress, timeout_s: float | None = None) -> Client:
+    """Make the client that a command was told of: of one node, or of several separated by commas."""
+    nodes = [each.strip() for each in node.node.split(",") if each.strip()] or [node.node]
+    return Client(*nodes, user=node.user, token=node.token, ca=node.ca, timeout_s=timeout_s)
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def node_options(command: Callable[..., None]) -> Callable[..., None]:
         default=NODE_DEFAULT,
         envvar="DAYFLY_NODE",
         metavar="URL",
-        help=f"HTTP address of any node.  [DAYFLY_NODE; default: {NODE_DEFAULT}]",
+        help=f"HTTP address of any node, or of several: URL,URL.  [DAYFLY_NODE; default: {NODE_DEFAULT}]",
     )
     @click.option(
         "--user",

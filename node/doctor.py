@@ -19,11 +19,12 @@ from cluster.beacon import Beacon, BeaconCodec
 from cluster.discovery import LOOPBACK, Discovery
 from cluster.transport import LinkError, dial, resolve
 from node.client import Client, NodeRefused, NodeUnreachable
-from node.commands import ending, plain
+from node.commands import client_of, ending, plain
 from node.config import Config
 from node.connect import NodeAddress
 from node.findings import Answers, Dial, Facts, Finding, Join, exit_code, findings
-from node.keys import KeysUnusable, read_keys
+from node.key_files import KeyFileError, read_signature
+from node.keys import read_cluster_keys
 from node.logs import configure
 from node.node import VERSION
 
@@ -42,17 +43,15 @@ WILDCARDS = {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - nam
 def url_of(config: Config) -> str:
     """Return where a node with these settings answers on this machine."""
     host, port = config.http
-    return f"http://{format_address(WILDCARDS.get(host, host), port)}"
+    scheme = "http" if config.http_cert is None else "https"
+    return f"{scheme}://{format_address(WILDCARDS.get(host, host), port)}"
 
 
 def check_up(config: Config, address: NodeAddress, *, quiet: bool, as_json: bool) -> int:
     """Look, show what was found unless `quiet`, and return the exit code."""
     configure("text", "error")  # what the parts log while they are tried is found anyway
-    client = Client(
-        address.node, user=address.user, token=address.token, ca=address.ca, timeout_s=HTTP_PATIENCE_S
-    )
     with ending():
-        facts = trio.run(examine, config, client)
+        facts = trio.run(examine, config, client_of(address, HTTP_PATIENCE_S))
     found = list(findings(facts))
     if not quiet:
         for finding in found:
@@ -124,8 +123,9 @@ def _text(client: Client, path: str) -> tuple[int, str]:
 
 def _key_trouble(config: Config) -> str:
     try:
-        read_keys(config)
-    except KeysUnusable as error:
+        read_cluster_keys(config)
+        read_signature(config.validator, config.validator_key_file)
+    except KeyFileError as error:
         return str(error)
     return ""
 

@@ -194,3 +194,24 @@ def _unusable(path: Path, exc: OSError) -> StoreUnusable:
     }.get(exc.errno or 0, exc.strerror or str(exc))
     at = f" ({exc.filename})" if exc.filename and str(exc.filename) != str(path) else ""
     return StoreUnusable(f"the data directory {path} cannot be used: {reason}{at}")
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace what a file holds, all or nothing, also over a power cut. Only its user can read it.
+
+    Raises:
+        OSError: it could not be written (disk full, no permission). The file is as before.
+    """
+    partial = partial_of(path)
+    try:
+        partial.unlink(missing_ok=True)
+        with open(create_private(partial), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    sync_directory(path.parent)

@@ -4,14 +4,12 @@ It holds addresses and nothing else, at most 256 of them, and is only a hint: a 
 short or full of nonsense reads as the addresses that can be made out, down to none.
 """
 
-import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from storage.data_dir import create_private, partial_of, sync_directory
+from storage.data_dir import replace_file
 
 PEERS_MAX = 256
 """Most addresses kept. Our choice: four times what a full mesh has, and one answer is enough to come back."""
@@ -56,19 +54,7 @@ def write_peers(path: Path, addresses: Sequence[str]) -> None:
         OSError: it could not be written (disk full, no permission). The file is as before.
     """
     data = msgspec.json.format(msgspec.json.encode(_PeerFile([*_presentable(addresses)]))) + b"\n"
-    partial = partial_of(path)
-    try:
-        partial.unlink(missing_ok=True)
-        with open(create_private(partial), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-    sync_directory(path.parent)
+    replace_file(path, data)
 
 
 def _presentable(texts: Sequence[object]) -> list[str]:
