@@ -198,6 +198,7 @@ def doctor(
 
     if node.node == NODE_DEFAULT:
         node = replace(node, node=url or url_of(config))
+    node = replace(node, node=node.node.partition(",")[0])
     sys.exit(check_up(config, node, quiet=quiet, as_json=as_json))
 
 

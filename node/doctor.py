@@ -88,7 +88,9 @@ async def examine(config: Config, client: Client) -> Facts:
         key_trouble=_key_trouble(config),
         group="" if config.multicast is None else format_address(*config.multicast),
         answers=answers,
-        free=[] if answers.node else [_free(*port) for port in (config.http, config.peer) if port[1]],
+        free=[]
+        if answers.node or answers.refused
+        else [_free(*port) for port in (config.http, config.peer) if port[1]],
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_probe, config, facts)
@@ -109,7 +111,9 @@ def _ask(client: Client) -> Answers:
         node = client.show("/v1/node")
         peers: list[dict[str, Any]] = client.show("/v1/peers")["peers"]
         return Answers("", node, peers, _text(client, "/healthz"), _text(client, "/readyz"))
-    except (NodeRefused, NodeUnreachable) as error:
+    except NodeRefused as refused:
+        return Answers(str(refused), refused=True)
+    except NodeUnreachable as error:
         return Answers(str(error).partition("; start")[0])
 
 

@@ -73,7 +73,7 @@ class Answers:
     """What the node said.
 
     Attributes:
-        trouble: why it said nothing; empty if it did.
+        trouble: why it said nothing; empty if it did. refused: it answered, and would not tell us.
         node, peers: `/v1/node` and the list in `/v1/peers`.
         health, ready: status and text of `/healthz` and `/readyz`.
     """
@@ -83,6 +83,7 @@ class Answers:
     peers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     health: tuple[int, str] = (200, "")
     ready: tuple[int, str] = (200, "")
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,10 @@ class Facts:
 
 def findings(facts: Facts) -> Iterator[Finding]:
     """Say what to make of the facts, one finding for each thing that was looked at."""
-    if facts.answers.node is None:
+    if facts.answers.refused:
+        fix = "give credentials that may read, with --user or --token"
+        yield Finding("node", "bad", f"{facts.url}: {facts.answers.trouble}", fix)
+    elif facts.answers.node is None:
         fix = "start one with: dayfly up, or say with --http where it is"
         yield Finding("node", "bad", facts.answers.trouble, fix)
         yield from _free_ports(facts)
@@ -139,7 +143,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
 
 def exit_code(facts: Facts, found: list[Finding]) -> int:
     """Return 3 if no node answers, 1 if anything is bad, else 0."""
-    if facts.answers.node is None:
+    if facts.answers.node is None and not facts.answers.refused:
         return 3
     return int(any(finding.level == "bad" for finding in found))
 

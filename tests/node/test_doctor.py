@@ -1,12 +1,15 @@
 """`dayfly doctor`: healthy, alone, refused, full, or no node at all; and whatever is wrong has its fix."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.key import ClusterKey
 from node.findings import (
     CLOCK_WARN_MS,
     LAG_BAD_MS,
@@ -29,6 +32,13 @@ AHEAD = "import time\n_now = time.time_ns\ntime.time_ns = lambda: _now() + 300 *
 def doctor(node: NodeProcess, *options: str) -> Result:
     """Look at a node, with the settings it was started with."""
     return dayfly("doctor", *node.arguments, *options)
+
+
+def refused(node: NodeProcess) -> bool:
+    """Whether a node has been told that it does not fit."""
+    with contextlib.suppress(OSError):
+        return any(peer["code"] for peer in node.get("/v1/peers")["peers"])
+    return False
 
 
 def level(result: Result) -> dict[str, set[str]]:
@@ -64,7 +74,8 @@ def test_two_nodes_that_are_well_are_found_well() -> None:
 def test_whoever_does_not_fit_is_told_so_with_the_way_out(tmp_path: Path) -> None:
     """Another cluster's name, another key, a clock of the future; and a store that is full."""
     for name in ("one", "two"):
-        assert dayfly("keygen", "-o", str(tmp_path / name)).code == 0
+        (tmp_path / name).write_text(ClusterKey(name.ljust(32).encode()).line)
+        (tmp_path / name).chmod(0o600)
     (tmp_path / "sitecustomize.py").write_text(AHEAD)
     key, other_key = (("--key-file", str(tmp_path / name)) for name in ("one", "two"))
     with cluster() as c:
@@ -83,7 +94,7 @@ def test_whoever_does_not_fit_is_told_so_with_the_way_out(tmp_path: Path) -> Non
         }
         fixes = {"cluster": "--cluster", "key": "--key-file", "clock": "NTP"}
         for code, misfit in misfits.items():
-            misfit.wait_ready()  # alone, after its time of grace
+            wait_until(partial(refused, misfit), f"it is told of its {code}")
             result = doctor(misfit)
             assert (result.code, level(result)["bad"] - {"join"}) == (1, {code})
             (line,) = [line for line in result.lines if line["check"] == code]
@@ -93,7 +104,6 @@ def test_whoever_does_not_fit_is_told_so_with_the_way_out(tmp_path: Path) -> Non
         assert [x["found"] for x in full.lines if x["check"] == "store"] == [
             "full: 3 of 3 records, 0.0 of 512 MiB; posts are refused"
         ]
-        assert doctor(node, "--quiet").code == 1
 
 
 def test_a_join_that_nobody_answers_is_bad_for_a_node_that_is_alone() -> None:
@@ -211,3 +221,12 @@ def test_only_what_is_bad_ends_with_1(shown: dict[str, Any]) -> None:
     assert exit_code(base, [Finding("x", "warning", "y", "z")]) == 0
     assert exit_code(base, [Finding("x", "bad", "y", "z")]) == 1
     assert exit_code(replace(base, answers=Answers("nobody")), []) == 3
+
+
+def test_a_node_that_wants_credentials_is_told_from_one_that_is_not_there() -> None:
+    """The way out is another one: it is given the token, and then all is well."""
+    with lone_node("--read-token", "secret") as node:
+        without = dayfly("doctor", *node.arguments)
+        assert (without.code, level(without)["bad"]) == (1, {"node"})
+        assert "--token" in without.lines[0]["fix"]
+        assert dayfly("doctor", *node.arguments, "--token", "secret", "--quiet").code == 0
