@@ -165,6 +165,10 @@ def test_with_a_state_nothing_is_missed_over_a_kill(node: NodeProcess, tmp_path:
     assert not set(noted(notes)[5:]) & {f"state/{i}" for i in range(5)}
 
 
+def ignore(record: Record, trouble: str, passed_over: bool) -> None:
+    """Hear of a failure and do nothing."""
+
+
 def delivery(id: str) -> Delivery:
     """A record to be dealt with."""
     return Delivery(Record(id, "x", "", 0, 1, "", 1, ""), "http://a", id)
@@ -174,7 +178,7 @@ async def test_no_more_run_at_once_than_asked_for(tmp_path: Path) -> None:
     """And no more is read than can be run, so that a slow command slows the stream and not the machine."""
     running = 'mkdir "$0/run.$$"; ls "$0" | grep -c ^run >> "$0/counts"; sleep 0.05; rmdir "$0/run.$$"'
     done: list[Delivery] = []
-    hooks = Hooks(Hook(["sh", "-c", running, str(tmp_path)], parallel=3), done.append, lambda *_: None)
+    hooks = Hooks(Hook(["sh", "-c", running, str(tmp_path)], parallel=3), done.append, ignore)
     batches = [[delivery(f"{i}") for i in range(12)], []]
 
     async def next_batch() -> list[Delivery]:
@@ -191,7 +195,7 @@ async def test_told_to_stop_it_leaves_undone_what_fails_and_waits_for_what_runs(
     failed: list[str] = []
     wait = 'touch "$0/$DAYFLY_ID"; while [ ! -e "$0/go" ]; do sleep 0.01; done; [ "$DAYFLY_ID" = good ]'
     hook = Hook(["sh", "-c", wait, str(tmp_path)], parallel=2)
-    hooks = Hooks(hook, done.append, lambda record, *_: failed.append(record.id))
+    hooks = Hooks(hook, done.append, lambda record, trouble, passed_over: failed.append(record.id))
     batches = [[delivery("good"), delivery("bad"), delivery("never")]]
 
     async def next_batch() -> list[Delivery]:
