@@ -26,21 +26,24 @@ import msgspec
 from node.admission import new_id
 from node.connect import NodeAddress
 from node.following import Page, Record, WatchState
+from node.receipts import Reach
 from node.request import JSON, OCTETS, NodeRefused, NodeUnreachable, connect, refusal, send
 from node.watching import Watch
 
-__all__ = ["Client", "NodeRefused", "NodeUnreachable", "Page", "Receipt", "Record", "Watch", "WatchState"]
+__all__ = [
+    "Client",
+    "NodeRefused",
+    "NodeUnreachable",
+    "Page",
+    "Reach",
+    "Receipt",
+    "Record",
+    "Watch",
+    "WatchState",
+]
 
 PAGE_RECORDS = 1000
 """Records asked for at once when listing: as many as a node gives."""
-
-
-class Reach(msgspec.Struct, frozen=True):
-    """How many nodes hold a record: `ok` of `of`, `ms` milliseconds after it was posted."""
-
-    ok: int
-    of: int
-    ms: float = 0.0
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -88,7 +91,8 @@ class Client:
         wait: Literal["all"] | int | None = None,
         wait_s: float = 2.0,
     ) -> Receipt:
-        """Post a record. Repeated on the next node if one does not answer, under the same id.
+        """Post a record. Repeated on the next node if one does not answer, under the same id; with a
+        signature only if that one was not reached.
 
         Args:
             raw: UTF-8 if bytes.
@@ -179,6 +183,8 @@ class Client:
     ) -> Generator[http.client.HTTPResponse]:
         """Send one request to the first node that answers and give its successful answer.
 
+        A POST that was sent and not answered may have been done: it is not repeated elsewhere.
+
         Raises:
             NodeRefused: by the first that answered. NodeUnreachable: none did, or its answer broke off.
             BadOption: an address or a credential cannot be used.
@@ -186,12 +192,16 @@ class Client:
         troubles: list[str] = []
         for address in self.addresses:
             connection = self.connection(address)
+            sent = False
             try:
                 connect(address, connection)
+                sent = True
                 answer = send(address, connection, method, path, body, accept, content_type)
                 break
             except NodeUnreachable as error:
                 connection.close()
+                if sent and method == "POST":
+                    raise
                 troubles.append(str(error))
         else:
             raise NodeUnreachable("; ".join(troubles))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from node.client import Client, NodeRefused, NodeUnreachable
+from node.client import Client, NodeRefused, NodeUnreachable, Reach
 from node.trio_client import TrioClient
 from tests.api.nodes import lone_node
 from tests.processes import NodeProcess, cluster, free_port, wait_until
@@ -47,6 +47,8 @@ def test_refusals_and_silence_are_told_apart(node: NodeProcess) -> None:
     with pytest.raises(NodeRefused) as refused:
         client.post("two", id="refused")
     assert (refused.value.status, refused.value.code) == (409, "id-conflict")
+    reach = client.post("one", id="refused", wait="all").reach
+    assert reach == Reach(1, 1, reach.ms if reach else 0)
     nobody = Client(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(NodeUnreachable):
         nobody.post("x")

@@ -22,6 +22,7 @@ from node.findings import (
     findings,
 )
 from tests.api.nodes import lone_node
+from tests.certificates import make_certificate
 from tests.node.commands import Result, answering, dayfly, on_terminal
 from tests.processes import ROOT, NodeProcess, cluster, free_port, wait_until
 
@@ -130,6 +131,16 @@ def test_without_a_node_it_looks_at_what_a_start_would_meet(tmp_path: Path) -> N
     assert busy.code == 3
     assert level(busy) == {"bad": {"node", "port", "key"}, "good": {"multicast"}}
     assert dayfly("doctor", "--ttl", "never", cwd=tmp_path).code == 2
+
+
+def test_a_node_with_https_is_found_there(tmp_path: Path) -> None:
+    """By its settings alone; who does not trust its certificate hears of that."""
+    certificate, key = make_certificate(tmp_path)
+    https = ("--http-cert", str(certificate), "--http-key", str(key))
+    with lone_node(*https, tls=True) as node:
+        assert dayfly("doctor", "--quiet", *node.arguments, "--ca", str(certificate)).code == 0
+        stranger = doctor(node)
+        assert (stranger.code, "is not trusted" in stranger.lines[0]["found"]) == (3, True)
 
 
 # --- facts to findings ----------------------------------------------------------------------------------
