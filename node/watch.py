@@ -92,11 +92,14 @@ class _Run:
         self._path = path
         self._as_json = as_json
         self._moved = trio.Event()
+        self._trouble = ""
         self.stopped_by: int | None = None
 
     async def follow(self, hook: Hook | None) -> None:
         """Follow until told to stop by a signal; then write the state down."""
         await self._save()
+        if self._trouble:
+            sys.exit(EXIT_REFUSED)
         hooks = None if hook is None else Hooks(hook, self._done, _report)
         try:
             with self._watch:
@@ -166,8 +169,11 @@ class _Run:
         data = msgspec.json.encode(self._progress.state())
         try:
             await trio.to_thread.run_sync(replace_file, self._path, data)
+            self._trouble = ""
         except OSError as error:
-            click.echo(f"dayfly: {self._path} cannot be written: {error.strerror or error}", err=True)
+            before, self._trouble = self._trouble, error.strerror or str(error)
+            if self._trouble != before:
+                click.echo(f"dayfly: {self._path} cannot be written: {self._trouble}", err=True)
 
 
 def _read_state(path: Path) -> WatchState | None:

@@ -94,6 +94,8 @@ def test_who_cannot_be_served_hears_why(node: NodeProcess, tmp_path: Path) -> No
     assert dayfly("watch", "--node", nobody).code == 3
     assert dayfly("watch", "--node", node.url, "--", "no-such-command").code == 2
     assert dayfly("watch", "--node", node.url, "--since", "yesterday").code == 1
+    unwritable = dayfly("watch", "--node", node.url, "--state", str(tmp_path / "none" / "state"))
+    assert (unwritable.code, "cannot be written" in unwritable.err) == (1, True)
     damaged = tmp_path / "state"
     for text in ("{", '{"cursors":{},"seen":"?"}', "x" * (1 << 21)):
         damaged.write_text(text)
