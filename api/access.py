@@ -163,7 +163,8 @@ class Access:
         if problem is not None:
             raise problem
         is_batch = content_type.partition(b";")[0].strip().lower() == b"application/x-ndjson"
-        self._posts.take(address, body.count(b"\n") + 1 if is_batch else 1, now_s)
+        lines = body.count(b"\n") + (not body.endswith(b"\n")) if is_batch else 1
+        self._posts.take(address, lines, now_s)
 
     def _check_credentials(
         self, headers: Headers, writes: bool, address: str, now_s: float
