@@ -34,7 +34,7 @@ REFUSALS_MAX = 64
 
 LOG_AGAIN_S = 60.0
 """How soon the same refusal of the same address is logged again. At most `REFUSALS_MAX` different ones are
-logged in this time: whoever connects chooses its port and, saying goodbye, the words, and must not fill a disk."""
+logged in this time: whoever connects chooses its port and its words, and must not fill a disk with them."""
 
 
 class Connector:

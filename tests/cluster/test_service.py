@@ -98,7 +98,7 @@ async def test_a_peer_that_does_not_fit_is_told_why_and_so_are_people(
 
 
 async def test_strangers_with_ever_new_words_and_ports_do_not_fill_the_log() -> None:
-    """However a refused one varies what it says of itself, a minute has `REFUSALS_MAX` lines for all of it."""
+    """However one that is refused varies what it says, a minute has `REFUSALS_MAX` lines for all of it."""
     async with running(config()) as node:
         with capture_logs() as logs:
             for number in range(REFUSALS_MAX):
