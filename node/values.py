@@ -200,7 +200,7 @@ def secret_text(text: str) -> str:
 def _first_line(file: Path) -> str:
     try:
         with file.open(encoding="ascii", errors="replace") as lines:
-            mode = file.stat().st_mode
+            mode = file.stat().st_mode if file.is_file() else 0  # a pipe from a shell has one reader
             line = lines.readline(SECRET_BYTES_MAX + 2).removesuffix("\n")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
