@@ -160,7 +160,8 @@ class Access:
         if self._posts is None or (self._spares_own_machine and is_own_machine(address)):
             return
         is_batch = content_type.partition(b";")[0].strip().lower() == b"application/x-ndjson"
-        self.take_posts(address, body.count(b"\n") + 1 if is_batch else 1, now_s)
+        lines = body.count(b"\n") + (not body.endswith(b"\n")) if is_batch else 1
+        self.take_posts(address, lines, now_s)
 
     def take_posts(self, address: str, records: int, now_s: float) -> None:
         """Count so many records that are about to be posted. Raises Problem as `take_post`."""

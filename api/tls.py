@@ -62,13 +62,15 @@ def server_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
 def _read(file: Path, what: str, mark: str, setting: str) -> None:
     """Refuse a file that cannot hold what it should; OpenSSL's own words name no file."""
     try:
-        text = file.read_bytes()
+        text, mode = file.read_bytes(), file.stat().st_mode
     except OSError as error:
         raise ValueError(
             f"{file} cannot be read: {error.strerror}; name a readable file by {setting}"
         ) from None
     if f"{mark}-----".encode() not in text:
         raise ValueError(f"{file} holds no {what} in PEM; name one by {setting}")
+    if mark == "PRIVATE KEY" and mode & 0o007:  # a group may: tools that renew certificates have one
+        raise ValueError(f"the private key in {file} is open to all users; type: chmod o= {file}")
     if mark == "PRIVATE KEY" and b"ENCRYPTED" in text:
         raise ValueError(
             f"the private key in {file} is encrypted; decrypt it first (openssl pkey -in ... -out ...)"

@@ -33,7 +33,8 @@ REFUSALS_MAX = 64
 """Addresses whose last refusal is remembered for people."""
 
 LOG_AGAIN_S = 60.0
-"""How soon the same refusal of the same address is logged again."""
+"""How soon the same refusal of the same address is logged again. At most `REFUSALS_MAX` different ones are
+logged in this time: whoever connects chooses its port and its words, and must not fill a disk with them."""
 
 
 class Connector:
@@ -150,7 +151,7 @@ class Connector:
         if refused.code in ("failed", "full"):
             return DialFailed(address, refused.reason)
         self.refusals[address] = refused.code, refused.reason
-        if (address, refused.code) not in self._logged:
+        if (address, refused.code) not in self._logged and len(self._logged) < REFUSALS_MAX:
             self._logged[address, refused.code] = True
             _log.warning("link refused", address=address, code=refused.code, reason=refused.reason)
         return DialFailed(address, refused.reason, refused=True)

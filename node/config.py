@@ -175,5 +175,6 @@ def _texts(setting: Setting, value: object, path: Path | None) -> list[str]:
         raise ConfigError(f"{setting.key} (from {path}): one value is due, not a list")
     for each in values:
         if not isinstance(each, str | int | float | bool):
-            raise ConfigError(f"{setting.key} (from {path}): {each!r} is not a text or number")
+            shown = "it" if setting.secret else repr(each)
+            raise ConfigError(f"{setting.key} (from {path}): {shown} is not a text or number")
     return [str(each).lower() if isinstance(each, bool) else str(each) for each in values]

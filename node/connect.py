@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from node.values import secret_text
+
 NODE_DEFAULT = "http://127.0.0.1:8080"
 TIMEOUT_S = 75.0
 """How long a node may take for its next bytes: a post may wait for 60 s."""
@@ -42,7 +44,9 @@ class NodeAddress:
             host, port = url.hostname, url.port
         except ValueError:
             host, port = None, None
-        if url.scheme not in ("http", "https") or not host or url.path not in ("", "/") or url.username:
+        if "@" in url.netloc:  # not shown: it may hold a password
+            raise BadOption("--node is an address without a user; give user and password by --user")
+        if url.scheme not in ("http", "https") or not host or url.path not in ("", "/"):
             raise BadOption(f"--node {self.node!r} is not an address such as {NODE_DEFAULT}")
         if url.scheme == "http":
             return http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT_S)
@@ -67,17 +71,11 @@ class NodeAddress:
 
 
 def _secret(option: str, text: str) -> str:
-    """Return a secret, read from the first line of a file if the text names one."""
-    if text.startswith("file:"):
-        file = Path(text.removeprefix("file:")).expanduser()
-        try:
-            text = (file.read_text().splitlines() or [""])[0]
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise BadOption(f"{option}: the file {str(file)!r} cannot be read: {why}") from None
-    if not text or not (text.isascii() and text.isprintable()):
-        raise BadOption(f"{option}: a secret is one or more printable ASCII characters; this is not")
-    return text
+    """Return a secret as a node reads it: a file may be named in its place. Raises BadOption."""
+    try:
+        return secret_text(text)
+    except ValueError as error:
+        raise BadOption(f"{option}: {error}") from None
 
 
 def node_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -69,14 +69,19 @@ def read_keys(path: Path, forbids: int, *kinds: str) -> list[Key]:
     Raises:
         KeyFileError: it cannot be read, others may read or write it, or it holds something else.
     """
+    made_by = f"dayfly keygen --hmac -o {path}" if HMAC in kinds else "dayfly keygen --publisher NAME"
     try:
-        return parse_keys(read_key_text(path, forbids, FILE_BYTES_MAX), *kinds)
+        return parse_keys(read_key_text(path, forbids, FILE_BYTES_MAX, made_by), *kinds)
     except ValueError as error:
         raise error if isinstance(error, KeyFileError) else KeyFileError(f"{path}: {error}") from None
 
 
-def read_key_text(path: Path, forbids: int, bytes_max: int) -> str:
-    """Read the text of a key file of at most `bytes_max`; `forbids`: mode bits that it must not have.
+def read_key_text(path: Path, forbids: int, bytes_max: int, made_by: str) -> str:
+    """Read the text of a key file.
+
+    Args:
+        forbids: mode bits that it must not have. bytes_max: its largest size.
+        made_by: the command that makes one, for who has none.
 
     Raises:
         KeyFileError: it cannot be read, is no text, or others may read or write it.
@@ -94,7 +99,7 @@ def read_key_text(path: Path, forbids: int, bytes_max: int) -> str:
                 )
             data = os.read(descriptor, bytes_max + 1)  # a file gives all it has at once
     except FileNotFoundError:
-        raise KeyFileError(f"{path}: there is no such file; dayfly keygen -o {path} makes one") from None
+        raise KeyFileError(f"{path}: there is no such file; {made_by} makes one") from None
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     if len(data) > bytes_max:

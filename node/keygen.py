@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cluster.key import SECRET_BYTES, ClusterKey
-from node.commands import EXIT_REFUSED, end
+from node.commands import EXIT_REFUSED, EXIT_USAGE, end
 from node.record_keys import hmac_option, publisher_option, record_key_text
 
 
@@ -24,6 +24,8 @@ def keygen(output: Path | None, publisher: str | None, hmac: bool) -> None:
     dayfly keygen -o cluster.key      # a new file that only you can read
     dayfly keygen >> cluster.key      # one more key, to replace the first (docs/keys.md)
     """
+    if hmac and publisher is not None:
+        end("give --hmac or --publisher, not both", EXIT_USAGE)
     key = ClusterKey(secrets.token_bytes(SECRET_BYTES))
     of_records = hmac or publisher is not None
     text = record_key_text(publisher) if of_records else key.line + "\n"

@@ -18,6 +18,6 @@ def read_cluster_keys(config: Config) -> tuple[ClusterKey, ...]:
 def read_key_file(path: Path) -> tuple[ClusterKey, ...]:
     """Read a file of cluster keys. Raises KeyFileError, with the words to type where there are any."""
     try:
-        return parse_keys(read_key_text(path, SECRET_FORBIDS, FILE_BYTES_MAX))
+        return parse_keys(read_key_text(path, SECRET_FORBIDS, FILE_BYTES_MAX, f"dayfly keygen -o {path}"))
     except KeyTextError as error:
         raise KeyFileError(f"{path} {error}") from None

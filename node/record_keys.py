@@ -8,27 +8,6 @@ publisher_option = click.option("--publisher", metavar="NAME", help="A publisher
 hmac_option = click.option("--hmac", is_flag=True, help="A secret for all who write, for hmac-sha256.")
 
 
-def register(group: click.Group) -> None:
-    """Add the command to `group`."""
-    group.add_command(keygen)
-
-
-@click.command()
-@publisher_option
-@hmac_option
-def keygen(publisher: str | None, hmac: bool) -> None:
-    """Draw a key and print it as a file.
-
-    \b
-    (umask 077; dayfly keygen --hmac > records.key)
-    (umask 077; dayfly keygen --publisher alerts > alerts.key)
-    grep -o dayfly-public1:.* alerts.key >> publishers.txt
-    """
-    if hmac == (publisher is not None):
-        end("say which key: --hmac or --publisher NAME", EXIT_USAGE)
-    click.echo(record_key_text(publisher), nl=False)
-
-
 def record_key_text(publisher: str | None) -> str:
     """Draw a key and lay it out as a file: for HMAC, or a publisher's with its public key in a comment."""
     from node.key_files import new_keys

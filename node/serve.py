@@ -251,15 +251,17 @@ async def _follow_signals(
 
     Args:
         rekeyed: the nodes, once there are any, that read their keys again at SIGHUP; None: that stops too. It
-            stops in any case when it means what it meant first, that the terminal has hung up.
+            stops in any case when it means what it meant first, that the terminal has hung up; in none for
+            whoever was started to outlive that (nohup).
     """
-    had_terminal = _has_terminal()
+    had_terminal, outlives = _has_terminal(), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     with trio.open_signal_receiver(*numbers) as signals:
         task_status.started()
         async for number in signals:
-            if number == signal.SIGHUP and rekeyed is not None and _has_terminal() >= had_terminal:
-                for node in rekeyed:
+            is_terminal_there = rekeyed is not None and _has_terminal() >= had_terminal
+            if number == signal.SIGHUP and (outlives or is_terminal_there):
+                for node in rekeyed or ():
                     _rekey(node)
                 continue
             if not stopping.is_set():

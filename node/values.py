@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cluster.address import parse_address
 from cluster.key import ClusterKey, parse_keys
+from node.key_files import SECRET_FORBIDS
 
 TTL_MS_MAX = 7 * 24 * 3600 * 1000
 MESH_NODES_MIN, MESH_NODES_MAX = 4, 100
@@ -175,27 +176,38 @@ def user(text: str) -> str:
 
 
 def secret(text: str) -> bytes | None:
-    """Read a password or token, or the file that `file:PATH` names, as its SHA-256; empty is None.
+    """Read a password or token as its SHA-256; empty is None.
 
     Only the hash is kept: a comparison needs no more, and nothing that shows a Config shows the secret.
-    What is wrong with a secret is said without showing it.
     """
-    if not text:
-        return None
+    return hashlib.sha256(secret_text(text).encode()).digest() if text else None
+
+
+def secret_text(text: str) -> str:
+    """Check a password or token, read from a file if the text is `file:PATH`.
+
+    Raises:
+        ValueError: it has other characters, or the file cannot be read or is open to other users; says
+            so without showing it.
+    """
     if text.startswith("file:"):
         text = _first_line(Path(text.removeprefix("file:")).expanduser())
     if not text or not (text.isascii() and text.isprintable()) or len(text) > SECRET_BYTES_MAX:
         raise ValueError(f"a secret is 1 to {SECRET_BYTES_MAX} printable ASCII characters; this is not")
-    return hashlib.sha256(text.encode()).digest()
+    return text
 
 
 def _first_line(file: Path) -> str:
     try:
         with file.open(encoding="ascii", errors="replace") as lines:
-            return lines.readline(SECRET_BYTES_MAX + 2).removesuffix("\n")
+            mode = file.stat().st_mode if file.is_file() else 0  # a pipe from a shell has one reader
+            line = lines.readline(SECRET_BYTES_MAX + 2).removesuffix("\n")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ValueError(f"the file {str(file)!r} cannot be read: {why}") from None
+    if mode & SECRET_FORBIDS:
+        raise ValueError(f"the file {str(file)!r} is open to other users; type: chmod 600 {file}")
+    return line
 
 
 def post_rate(text: str) -> float | None:

@@ -37,4 +37,5 @@ def make_certificate(folder: Path, name: str = "server") -> tuple[Path, Path]:
             serialization.NoEncryption(),
         )
     )
+    key_file.chmod(0o600)
     return certificate_file, key_file

@@ -198,6 +198,14 @@ def take(access: Access, count: int, address: str, content_type: bytes = b"text/
     return None
 
 
+def test_the_line_end_of_a_batch_is_no_record() -> None:
+    """A batch of one line, ended as NDJSON is, costs what a post of one record does."""
+    access = Access(posts_per_s=6)
+    for _ in range(6):
+        access.take_post("10.0.0.1", b"application/x-ndjson", b'{"raw":"hi"}\n', 0.0)
+    assert take(access, 1, "10.0.0.1") == "too-many 1"
+
+
 def test_posts_are_counted_by_record_and_address() -> None:
     """A batch by its lines, anything else as one; at the rate all pass, one more is told when to come."""
     statistics = ServerStatistics()

@@ -29,6 +29,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     """One node that lets nobody in without credentials."""
     secret = tmp_path_factory.mktemp("secrets") / "pen"
     secret.write_text(f"{PEN}\n")
+    secret.chmod(0o600)
     options = ("--auth-user", "ann", "--auth-password", f"file:{secret}", "--read-token", EYE)
     with lone_node(*options, "--write-token", f"file:{secret}") as node:
         yield node
@@ -94,6 +95,7 @@ def test_the_commands_bring_credentials(node: NodeProcess, tmp_path: Path) -> No
     """By option, by file or by environment; without them they say what is missing."""
     secret = tmp_path / "pen"
     secret.write_text(f"{PEN}\n")
+    secret.chmod(0o600)
     results = [
         dayfly("post", "one", "--node", node.url, "--user", f"ann:{PEN}"),
         dayfly("post", "two", "--node", node.url, "--user", f"ann:file:{secret}"),
@@ -117,7 +119,7 @@ def test_the_commands_bring_credentials(node: NodeProcess, tmp_path: Path) -> No
         (("--token", "t\x07"), "printable ASCII"),
         (("--node", "https://127.0.0.1:1", "--ca", "/none"), "--ca '/none' is no readable"),
         (("--node", "ftp://127.0.0.1:1"), "is not an address such as"),
-        (("--node", "http://ann:pw@127.0.0.1:1"), "is not an address such as"),
+        (("--node", "http://ann:pw@127.0.0.1:1"), "without a user; give user and password by --user"),
     ],
     ids=str,
 )

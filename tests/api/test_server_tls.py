@@ -165,6 +165,10 @@ def test_files_that_cannot_be_used_are_refused_with_the_fix(files: tuple[Path, P
     both, locked = tmp_path / "both.pem", tmp_path / "locked.pem"
     both.write_bytes(certificate.read_bytes() + key.read_bytes())
     locked.write_text(key.read_text().replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"))
+    bare = tmp_path / "bare.pem"
+    bare.write_bytes(key.read_bytes())
+    for file, mode in ((both, 0o640), (locked, 0o600), (bare, 0o604)):
+        file.chmod(mode)
     torn = tmp_path / "torn.pem"
     torn.write_bytes(certificate.read_bytes()[:200] + certificate.read_bytes()[-40:])
     server_context(both, None)
@@ -175,6 +179,7 @@ def test_files_that_cannot_be_used_are_refused_with_the_fix(files: tuple[Path, P
         ((certificate, tmp_path), f"{tmp_path} cannot be read", "--http-key"),
         ((certificate, other_key), f"{other_key} is not that of", "--http-key"),
         ((certificate, locked), f"{locked} is encrypted", "openssl pkey"),
+        ((certificate, bare), f"{bare} is open to all users", f"chmod o= {bare}"),
         ((torn, key), f"{torn} and its key", "are they whole?"),
     ]:
         with pytest.raises(ValueError) as caught:

@@ -10,7 +10,7 @@ import trio
 from structlog.testing import capture_logs
 
 from cluster.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX, encode, wire_record
-from cluster.connector import HANDSHAKES_PER_ADDRESS_MAX
+from cluster.connector import HANDSHAKES_PER_ADDRESS_MAX, REFUSALS_MAX
 from cluster.doorbell import BURST_EVENTS
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
 from cluster.intake import ADMIT_RECORDS
@@ -95,6 +95,20 @@ async def test_a_peer_that_does_not_fit_is_told_why_and_so_are_people(
         assert held(node) == set()
         assert [log["code"] for log in logs if log["event"] == "link refused"] == [code]
         assert any(words in p.error for p in node.peers())
+
+
+async def test_strangers_with_ever_new_words_and_ports_do_not_fill_the_log() -> None:
+    """However one that is refused varies what it says, a minute has `REFUSALS_MAX` lines for all of it."""
+    async with running(config()) as node:
+        with capture_logs() as logs:
+            for number in range(REFUSALS_MAX):
+                for first in (Bye(f"code-{number}", "words"), hello(node, port=1 + number, cluster="other")):
+                    peer = await ScriptedPeer.connect(node)
+                    await peer.say(first)
+                    while await peer.hear() is not None:
+                        pass
+
+        assert sum(log["event"] == "link refused" for log in logs) == REFUSALS_MAX
 
 
 async def test_a_clock_within_a_minute_is_welcome() -> None:

@@ -98,6 +98,17 @@ def test_a_receiver_acknowledges_long_before_its_sender_waits() -> None:
     assert 2 * ACK_BYTES <= BEHIND_BYTES
 
 
+def test_no_sender_of_texts_of_four_bytes_a_character_waits_for_nothing() -> None:
+    """Both sides count bytes: whoever is taken to be behind has an acknowledgement coming."""
+    sender, receiver = SendWindow(), ReceiveWindow()
+    largest_pushed = [WireRecord("id", "\N{FIRE}" * (16 * 1024 - 1), "", 1)]
+    while not (pushed := receiver.take(largest_pushed)):
+        sender.pushed(1, 4 * len(largest_pushed[0].raw) + 100)
+        assert not sender.behind
+
+    assert pushed == 2
+
+
 @pytest.mark.parametrize(
     ("slow", "peers", "wait"),
     [(0, 0, False), (0, 1, False), (1, 1, True), (1, 2, True), (1, 4, False), (2, 9, False), (3, 9, True)],

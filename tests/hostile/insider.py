@@ -36,6 +36,11 @@ BATCH = 100
 """Records in one frame of a flood."""
 
 
+_doors: dict[int, tuple[int, str, str]] = {}
+"""By process: the peer port, and the rules and cluster that a hello must name. Asked of each node once: a
+thousand attackers who ask first are a test of `/v1/node`."""
+
+
 class Insider:
     """One link to a node's peer port, made with plain blocking calls; a context manager."""
 
@@ -61,8 +66,10 @@ class Insider:
     @classmethod
     def to(cls, node: NodeProcess) -> Self:
         """Connect to a node; nothing is said yet."""
-        view = node.get("/v1/node")
-        return cls(int(view["peer"].rpartition(":")[2]), view["rules"], view["cluster"])
+        if node.pid not in _doors:
+            view = node.get("/v1/node")
+            _doors[node.pid] = int(view["peer"].rpartition(":")[2]), view["rules"], view["cluster"]
+        return cls(*_doors[node.pid])
 
     def __enter__(self) -> Self:
         return self
@@ -130,10 +137,10 @@ class Insider:
         return code
 
 
-def batch(first: int, raw_bytes: int) -> Push:
+def batch(first: int, raw_bytes: int, count: int = BATCH) -> Push:
     """Make valid records, all new."""
     stamp = time.time_ns() // 1_000_000
-    raws = [f"{n:010}".ljust(raw_bytes, "x") for n in range(first, first + BATCH)]
+    raws = [f"{n:010}".ljust(raw_bytes, "x") for n in range(first, first + count)]
     prefix = secrets.token_hex(4)
     return Push([WireRecord(f"{prefix}-{i}", raw, sign(raw), stamp) for i, raw in enumerate(raws)])
 

@@ -38,13 +38,13 @@ def every_message(rng: Random) -> list[m.Message]:
         m.Bye("leaving", "the node is shutting down"),
         m.Ping(1, now_ms, 0, 1, 86_000_000, 2_000, rng.randbytes(16)),
         m.Pong(1, now_ms, 0, 1, rng.randbytes(16)),
-        m.Push(batch(rng.randrange(10**9), 20).records[:3], id),
+        m.Push(batch(rng.randrange(10**9), 20, 3).records, id),
         m.IHave(id, rng.randbytes(96)),
         m.Want(rng.randbytes(96)),
         m.Reconcile(0, now_ms, b"\x61\x00\x00\x01" + rng.randbytes(16)),
         m.Reconciled(0, now_ms, b"\x61\x00\x00\x02\x01" + rng.randbytes(32)),
         m.Fetch(rng.randbytes(40)),
-        m.Page(batch(rng.randrange(10**9), 20).records[:3], rng.randbytes(40), True),
+        m.Page(batch(rng.randrange(10**9), 20, 3).records, rng.randbytes(40), True),
         m.Peers([member]),
         m.Prune(id),
         m.Graft(id),
@@ -153,7 +153,7 @@ def test_a_peer_that_sends_bad_records_is_out_for_a_while(nodes: Cluster) -> Non
     records = node.records
     with Insider.to(node) as insider:
         insider.link()
-        good = batch(0, 20).records[:3]
+        good = batch(0, 20, 3).records
         bad = [m.WireRecord(r.id, r.raw + "!", r.signature, r.time_stamp) for r in good]
         insider.socket.sendall(encode(m.Push(bad)))
         assert insider.ended() == "banned"

@@ -11,6 +11,7 @@ import pytest
 
 from cluster.key import ClusterKey
 from node.config import Config, ConfigError, gather, load
+from node.connect import BadOption, NodeAddress
 from node.settings import SETTINGS
 from node.values import TTL_MS_MAX
 
@@ -379,6 +380,24 @@ def test_a_secret_is_read_from_the_first_line_of_a_file() -> None:
     assert "the file 'none' cannot be read: No such file" in refusal({"read_token": ["file:none"]})
     write(Path("t"), "")
     assert "a secret is" in refusal({"read_token": ["file:t"]})
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_a_secrets_file_that_others_could_use_is_refused(mode: int) -> None:
+    """As a key file is: for a node, and for a command that shows the secret to one."""
+    write(Path("t"), "s3cret\n").chmod(mode)
+    fix = "'t' is open to other users; type: chmod 600 t"
+    assert fix in refusal({"write_token": ["file:t"]})
+    with pytest.raises(BadOption, match=fix):
+        NodeAddress("", "", "file:t", None).credentials()
+
+
+@pytest.mark.parametrize("value", ['{ a = "hunter2" }', '[["hunter2"]]', '["hunter2", "hunter2"]'])
+def test_a_secret_of_another_kind_in_the_file_is_not_shown(value: str) -> None:
+    """What is wrong with it can be said without it."""
+    message = refusal(file=write(Path("f.toml"), f"write_token = {value}"))
+    assert message.startswith("write_token (from f.toml): ")
+    assert "hunter2" not in message
 
 
 def test_the_originals_names_are_accepted_and_ours_win() -> None:

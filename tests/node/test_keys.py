@@ -213,6 +213,34 @@ def test_a_node_with_a_key_file_stops_when_its_terminal_hangs_up(tmp_path: Path)
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("with_key", [True, False])
+def test_nohup_means_that_sighup_stops_nothing(tmp_path: Path, with_key: bool) -> None:
+    """Whoever starts a node so wants it to outlive the terminal, and may still replace its key."""
+    path, log = key_file(tmp_path, ONE.line), tmp_path / "log"
+    options = ["--key-file", str(path)] if with_key else []
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            ["nohup", *COMMAND, "up", "--http", "127.0.0.1:0", "--no-multicast", *options],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+        )
+    try:
+        wait_until(lambda: b'"node up"' in log.read_bytes(), "the node is up")
+        process.send_signal(signal.SIGHUP)
+        if with_key:
+            wait_until(lambda: b'"keys read again"' in log.read_bytes(), "the keys are read")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert b'"SIGHUP"' not in log.read_bytes()
+    assert b'"SIGTERM"' in log.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("options", "warned"),
     [

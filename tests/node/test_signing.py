@@ -162,6 +162,25 @@ def test_a_journal_is_opened_only_with_keys_its_records_pass(tmp_path: Path, key
         assert node.records == 1
 
 
+def test_keygen_makes_one_kind_of_key() -> None:
+    """Who asks for both kinds is told to choose, and gets neither."""
+    result = dayfly("keygen", "--publisher", "alerts", "--hmac")
+    assert (result.code, result.out) == (2, "")
+    assert "give --hmac or --publisher, not both" in result.err
+
+
+@pytest.mark.parametrize(
+    ("validator", "made_by"),
+    [("hmac-sha256", "dayfly keygen --hmac -o"), ("ed25519", "dayfly keygen --publisher NAME")],
+)
+def test_a_missing_key_file_is_told_with_the_command_that_makes_one(
+    tmp_path: Path, validator: str, made_by: str
+) -> None:
+    """One of the kind that is due here: a cluster key would be refused next."""
+    with pytest.raises(KeyFileError, match=f"there is no such file; {made_by}"):
+        read_signature(validator, tmp_path / "none")
+
+
 def test_keygen_refuses_a_name_that_could_not_be_part_of_an_id() -> None:
     """Before it draws anything."""
     result = dayfly("keygen", "--publisher", "a/b")

@@ -46,8 +46,8 @@ class Watching:
 
 @contextmanager
 def watching(folder: Path, state: Path, node: NodeProcess, *arguments: str) -> Generator[Watching]:
-    """Start the command and wait until it has begun. `state`: its state file, which tells."""
-    begun = state.exists()
+    """Start the command and wait until it has begun: its state file tells, and the node whom it follows."""
+    opened = followers(node)
     out, err = folder / "out", folder / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
@@ -58,11 +58,17 @@ def watching(folder: Path, state: Path, node: NodeProcess, *arguments: str) -> G
             stderr=stderr,
         )
     try:
-        wait_until(lambda: begun or (state.exists() and node.url in state.read_text()), "it has begun")
+        wait_until(lambda: followers(node) > opened, "it follows the node")
+        wait_until(lambda: state.exists() and node.url in state.read_text(), "it has begun")
         yield Watching(process, out, err)
     finally:
         process.kill()
         process.wait()
+
+
+def followers(node: NodeProcess) -> int:
+    """How many feeds the node has opened since its start."""
+    return sum(node.get("/v1/node")["feeds"]["opened"].values())
 
 
 def noted(file: Path) -> list[str]:
