@@ -7,7 +7,7 @@ from quart import Response, has_websocket_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from api import metrics, ops, records, seed, stream
+from api import metrics, ops, page, records, seed, stream
 from api.access import Access
 from api.body import LeanHTTP
 from api.counts import ServerStatistics
@@ -47,6 +47,7 @@ def create_app(
     app.register_blueprint(stream.make_blueprint(feeds))
     app.register_blueprint(ops.make_blueprint(feeds, limits, statistics))
     app.register_blueprint(metrics.make_blueprint(feeds, statistics))
+    app.register_blueprint(page.make_blueprint())
     app.asgi_websocket_class = make_sockets(feeds, access or Access())  # type: ignore[assignment]  # makes one: as a class
     app.register_error_handler(Problem, _show_problem)
     app.register_error_handler(HTTPException, _show_http)

@@ -1,0 +1,126 @@
+// What the node says of itself and its peers, asked for every two seconds; the header shows it.
+
+import { count, duration } from "./format.js";
+
+const EVERY_MS = 2000;
+const TIMEOUT_MS = 5000;
+/** How long a node that left is still shown, fading. */
+export const LEFT_MS = 10_000;
+
+const $ = (id) => document.getElementById(id);
+
+export class Status {
+  /** @param {(nodes: object[]) => void} onNodes told of all nodes after each look: this one first */
+  constructor(onNodes) {
+    this.onNodes = onNodes;
+    this.node = null;
+    this.nodes = []; // this node first, then by name
+    this.connected = false;
+    this.offsetMs = 0; // the node's clock minus the browser's
+    this.names = new Map();
+    setInterval(() => document.hidden || this.look(), EVERY_MS);
+    document.addEventListener("visibilitychange", () => document.hidden || this.look());
+  }
+
+  /** Unix milliseconds by the node's clock. */
+  now = () => Date.now() + this.offsetMs;
+
+  nameOf = (id) => this.names.get(id) ?? id.slice(0, 8);
+
+  /** The socket is up, or down. */
+  connection(up) {
+    this.connected = up;
+    this.look();
+    this.#header();
+  }
+
+  async look() {
+    if (this.looking) return;
+    this.looking = true;
+    try {
+      const start = Date.now();
+      const node = await ask("/v1/node");
+      const end = Date.now();
+      this.offsetMs = clockOffset(this.offsetMs, node.wall_ms, start, end, this.node === null);
+      const { peers } = await ask("/v1/peers");
+      this.node = node;
+      this.#remember(node, peers);
+    } catch { /* the socket says it when the node is gone */
+    } finally {
+      this.looking = false;
+    }
+    this.#header();
+  }
+
+  #remember(node, peers) {
+    const now = performance.now();
+    const own = { key: node.peer, id: node.id, name: node.name, address: node.peer, http: node.http[0] ?? "", state: "self", in_sync: node.in_sync, records: node.records, version: node.version, link: node.links };
+    const before = new Map(this.nodes.map((known) => [known.key, known]));
+    const found = peers.map((peer) => {
+      const key = peer.address || peer.id;
+      const known = before.get(key);
+      return { ...peer, key, link: peer.key, id: peer.id || (known?.id ?? ""), name: peer.name || (known?.name ?? peer.address) };
+    });
+    const unique = new Map([own, ...found].map((entry) => [entry.key, entry]));
+    for (const known of this.nodes.slice(1)) {
+      if (unique.has(known.key) || (known.id && found.some((peer) => peer.id === known.id))) continue;
+      const leftAt = known.leftAt ?? now;
+      if (now - leftAt < LEFT_MS) unique.set(known.key, { ...known, state: "left", leftAt });
+    }
+    const [, ...others] = unique.values();
+    others.sort((a, b) => a.name.localeCompare(b.name));
+    this.nodes = [own, ...others];
+    for (const { id, name } of this.nodes) if (id) this.names.set(id, name);
+    this.onNodes(this.nodes);
+  }
+
+  #header() {
+    const node = this.node;
+    const [state, words] = health(this.connected, node, this.nodes);
+    if ($("health").dataset.state !== state || $("health-words").textContent !== words) {
+      $("health").dataset.state = state;
+      $("health").querySelector("use").setAttribute("href", `#mark-${state}`);
+      $("health-words").textContent = words;
+    }
+    if (!node) return;
+    document.title = `${node.name} · Dayfly`;
+    $("node-name").textContent = node.name;
+    $("cluster-name").textContent = node.cluster;
+    $("node-version").textContent = `dayfly ${node.version}`;
+    const others = this.nodes.filter(({ state: s }) => s !== "left" && s !== "self").length;
+    $("fact-peers").textContent = `${count(node.peers_up)}/${count(Math.max(others, node.members - 1))}`;
+    $("fact-records").textContent = count(node.records);
+    const oldest = node.oldest_time_stamp;
+    $("fact-oldest").textContent = oldest === null ? "–" : duration(oldest + node.limits.ttl_ms - this.now());
+    $("fact-links").textContent = node.links === "open" ? "open" : "locked";
+    $("fact-links").title = node.links;
+  }
+}
+
+/** The state of everything in one word for the mark and some for people. Pure. */
+export function health(connected, node, nodes) {
+  if (!connected) return node ? ["lost", "No connection to this node; trying again"] : ["wait", "Connecting"];
+  if (!node) return ["wait", "Connecting"];
+  if (!node.ready) return ["wait", "Catching up with the others"];
+  if (node.journal?.trouble) return ["lost", `Posts are refused: ${node.journal.trouble}`];
+  if (node.records >= node.limits.records_max) return ["lost", "Full: posts are refused until records expire"];
+  const lost = nodes.filter(({ state }) => state === "lost");
+  if (lost.length) return ["suspect", lost.length === 1 ? `${lost[0].name} cannot be reached` : `${lost.length} nodes cannot be reached`];
+  const silent = nodes.filter(({ state }) => state === "suspect");
+  if (silent.length) return ["suspect", silent.length === 1 ? `${silent[0].name} is silent` : `${silent.length} nodes are silent`];
+  if (!node.in_sync) return ["wait", "Comparing with the others"];
+  if (node.members < 2) return ["up", "Alone, and well"];
+  return ["up", `Healthy: all ${node.members} nodes hold the same`];
+}
+
+/** Follow the node's clock: at once at first or when it jumped, else slowly, so that ages do not flicker. */
+function clockOffset(before, wallMs, start, end, isFirst) {
+  const measured = wallMs - (start + end) / 2;
+  return isFirst || Math.abs(measured - before) > 1000 ? measured : before + (measured - before) / 8;
+}
+
+async function ask(path) {
+  const answer = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
