@@ -47,6 +47,9 @@ RUNS_BYTES_MAX = 16 * 1024 * 1024
 """Bytes of runs kept to be shared; the largest, one record of 1 MiB that JSON writes six times as long,
 fits twice. Feeds that have kept up share one run at a time, those at other places come after it."""
 
+SOURCES_MAX = 4096
+"""Arrivals whose source is remembered: sixteen runs. A reader further behind is not told sources."""
+
 RUN_OVERHEAD_BYTES = 500
 """What a run takes besides its bytes, for that bound."""
 
@@ -117,9 +120,16 @@ class Runs:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.notices = Notices()
+        self._sources: dict[int, str] = {}
         self._kept: LRUCache[tuple[Place, str, Form], Run] = LRUCache(
             RUNS_BYTES_MAX, getsizeof=lambda run: len(run.data) + RUN_OVERHEAD_BYTES
         )
+
+    def arrived(self, seq: int, peer: str) -> None:
+        """Remember who sent an arrival: a peer's id, or empty for a client of this node."""
+        self._sources[seq] = peer or "here"
+        if len(self._sources) > SOURCES_MAX:
+            del self._sources[next(iter(self._sources))]
 
     def next(self, place: Place, prefix: str, form: Form) -> Run | None:
         """Return what comes after `place` of ids that begin with `prefix`; None if nothing does yet."""
@@ -137,6 +147,7 @@ class Runs:
     def forget(self) -> None:
         """Keep nothing: nobody reads."""
         self._kept.clear()
+        self._sources.clear()
 
     def cursor(self, place: Place) -> str:
         """Write down a place for the reader."""
@@ -152,7 +163,7 @@ class Runs:
         for seq, record in arrived:
             if record.time_stamp < place.floor_ms or not record.id.startswith(prefix):
                 continue
-            event = self._record_event(record, make_cursor(self._node.boot, seq, place.floor_ms))
+            event = self._record_event(seq, record, make_cursor(self._node.boot, seq, place.floor_ms))
             events.append(event)
             good_until_ms = min(good_until_ms, event.expires_at)
             size += event.size
@@ -164,7 +175,7 @@ class Runs:
         events += [replace(n, cursor=cursor) for n in notices if _is_wanted(n, prefix)]
         return Run(form.encode(events), Place(seq, place.floor_ms, notice), records, good_until_ms)
 
-    def _record_event(self, record: Record, cursor: str) -> RecordEvent:
+    def _record_event(self, seq: int, record: Record, cursor: str) -> RecordEvent:
         return RecordEvent(
             record.id,
             record.raw,
@@ -174,6 +185,7 @@ class Runs:
             record.digest.hex(),
             raw_bytes(record),
             cursor,
+            self._sources.get(seq, ""),
         )
 
 

@@ -228,6 +228,7 @@ class Feeds:
         if not self._readers:
             return False
         if isinstance(event, RecordStored):
+            self._runs.arrived(event.seq, event.source)
             if self._rung:
                 return False
             self._rung = True

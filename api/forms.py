@@ -14,7 +14,10 @@ from api.views import RecordView
 
 
 class RecordEvent(RecordView, frozen=True, omit_defaults=True, tag_field="event", tag="record"):
-    """A record is held here now; `cursor` is where to go on after it."""
+    """A record is held here now; `cursor` is where to go on after it. `source`: how it came, `here` from a
+    client of this node or the id of the peer that sent it; told of what arrived while somebody followed."""
+
+    source: str = ""
 
 
 class ExpiredEvent(msgspec.Struct, frozen=True, tag_field="event", tag="expired"):

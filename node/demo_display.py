@@ -90,6 +90,7 @@ class Screen:
         headline = Text(f"{self._plan.headline}   Ctrl-C stops all", style="bold")
         parts: list[RenderableType] = [headline, node_table(views, self.selected if self.keys else None)]
         if views:
+            parts.append(_line("page ", f"{views[0].url}/"))
             parts += [_line("try  " if i == 0 else "     ", t) for i, t in enumerate(self._plan.tries(views))]
         parts.append(_line("logs ", str(self._plan.logs)))
         parts.append(_line("net  ", f"loopback, links {self._plan.links}"))

@@ -52,15 +52,14 @@ export class Map {
 
   #ring(nodes) {
     const alone = nodes.length === 1;
-    const height = alone ? 110 : nodes.length <= 8 ? 230 : 330;
-    const [x, y] = [WIDTH / 2, height / 2 - 4];
-    const [rx, ry] = alone ? [0, 0] : [Math.min(118, height / 2 - 12), height / 2 - 40];
+    const [rx, ry] = alone ? [0, 0] : nodes.length <= 8 ? [112, 78] : [124, 130];
+    const [x, y] = [WIDTH / 2, ry + 48];
     this.places = new globalThis.Map(nodes.map(({ key }, index) => {
       const angle = (2 * Math.PI * index) / nodes.length - Math.PI / 2;
       return [key, { x: x + rx * Math.cos(angle), y: y + ry * Math.sin(angle), dx: Math.cos(angle), dy: alone ? 1 : Math.sin(angle) }];
     }));
     this.layers[0].replaceChildren(...(alone ? [] : [make("ellipse", { cx: x, cy: y, rx, ry })]));
-    return height;
+    return Math.max(y + ry, ...[...this.places.values()].map((place) => place.y + 24)) + 16;
   }
 
   #grid(nodes) {

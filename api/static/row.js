@@ -24,6 +24,7 @@ export class RowView {
       this.show(this.form);
     });
     this.show(form);
+    this.drain(node.now(), 0);
   }
 
   /** Draw the payload in a form. */

@@ -1,14 +1,16 @@
 """What feeds read, without a server: places, runs, notices, and what is shared."""
 
+import json
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.cursor import Position, make_cursor, parse_since
-from api.feed import NOTICES_MAX, RUN_BYTES, RUN_RECORDS, Feed, Notices, Runs
+from api.feed import NOTICES_MAX, RUN_BYTES, RUN_RECORDS, SOURCES_MAX, Feed, Notices, Runs
 from api.feeds import Feeds
 from api.forms import Frames, Lines, Raws, text_frame
+from cluster import WireRecord
 from eventbus import PeerUp, RecordExpired
 from node import Node
 from tests.api.live import make_node, post
@@ -115,6 +117,25 @@ async def test_nothing_is_kept_when_nobody_reads() -> None:
     post(node, "z")
     node.bus.publish(PeerUp("", ""))
     assert feeds._subscription.take() == []  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_record_names_its_source_if_it_came_while_somebody_followed() -> None:
+    """`here` or the peer's id, for the latest so many; nothing for what was there before."""
+    node = make_node()
+    feeds = Feeds(node)
+    post(node, "before")
+    with feeds.open("ws", "127.0.0.1"):
+        post(node, "posted")
+        theirs = WireRecord("theirs", "x", "9dd4e461268c8034f5c8564e155c67a6", node.wall_ms())
+        node.admit([theirs], "ab" * 16)
+        run = feeds.follow(Position(), "", Lines()).take()
+        assert run is not None
+        lines = [json.loads(line) for line in run.data.splitlines()]
+        assert [line.get("source") for line in lines] == [None, "here", "ab" * 16]
+    runs = Runs(node)
+    for seq in range(SOURCES_MAX + 5):
+        runs.arrived(seq, "")
+    assert len(runs._sources) == SOURCES_MAX  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_position_only_moves_forward() -> None:
