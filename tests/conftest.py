@@ -1,7 +1,8 @@
-"""Three parts of the suite that can run side by side, each in the order in which it stands.
+"""Four parts of the suite that can run side by side, each in the order in which it stands.
 
 Simulated clusters keep a core busy and know no real time; hosts in network namespaces and node processes
-mostly wait, and share no network. One after the other they take three times as long.
+mostly wait, and share no network. One after the other they take three times as long. The
+dashboard's tests share one browser and one cluster.
 """
 
 # pyright: reportMissingTypeStubs=false
@@ -11,7 +12,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-PARTS = {"sim": "virtual time", "planted": "virtual time", "hosts": "namespaces"}
+PARTS = {"sim": "virtual time", "planted": "virtual time", "hosts": "namespaces", "dashboard": "browser"}
 """Folders, and the part of the suite each belongs to; all others are `processes`."""
 
 

@@ -27,6 +27,8 @@ def test_the_wheel_holds_the_six_rooms_typed_and_the_command(tmp_path: Path) -> 
 
     assert tops == ROOMS | {info}
     assert all(f"{room}/py.typed" in names for room in ROOMS)
+    parts = {file.name for file in (ROOT / "api" / "static").iterdir()}
+    assert {f"api/static/{part}" for part in parts} <= set(names)
     entry_points = zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt").decode()
     assert "dayfly = node.cli:main" in entry_points
     assert any(name.endswith("LICENSE") for name in names)
