@@ -3,6 +3,8 @@
 const $ = (id) => document.getElementById(id);
 let authorization = "";
 
+$("sign-in-cancel").addEventListener("click", () => $("sign-in").close());
+
 /** The header that goes with a post; empty until somebody was asked. */
 export const headers = () => (authorization ? { authorization } : {});
 

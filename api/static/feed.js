@@ -12,6 +12,8 @@ const SEEN_MAX = 5000;
 /** How often a screen reader is told how many came, at most. */
 const SAY_MS = 5000;
 const TICK_MS = 1000;
+/** Up to this length of a life its bar moves visibly from tick to tick, and is drawn moving; else it steps. */
+const BRISK_MS = 300_000;
 
 const $ = (id) => document.getElementById(id);
 
@@ -128,6 +130,7 @@ export class Feed {
       return;
     }
     entry.view = new RowView(entry, this.node, this.form);
+    this.rows.classList.toggle("brisk", entry.record.expires_at - time <= BRISK_MS);
     entry.view.element.hidden = !this.#matches(entry);
     this.rows.insertBefore(entry.view.element, this.entries[at]?.view.element ?? null);
     this.entries.splice(at, 0, entry);

@@ -78,6 +78,8 @@ class Tab:
             return
         if self.node_goes and any(words in message.text for words in BROWSER_SAYS):
             return
+        if self.refusals and "ERR_CONNECTION_RESET" in message.text:
+            return  # a small node resets
         if self.refusals and "the server responded with a status of 4" in message.text:
             return
         self.troubles.append(f"{message.type}: {message.text}")

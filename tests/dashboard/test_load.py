@@ -13,7 +13,8 @@ LONG = bool(os.environ.get("DAYFLY_TEST_LONG"))
 
 RATE_PER_S = 500
 RATE_TIME_S = 60 if LONG else 5
-TASK_MS_MAX = 200
+TASK_MS_MAX = 200 if LONG else 400
+"""What a person does not notice; the short form allows for a machine that is busy with other tests."""
 HEAP_BYTES_MAX = 96 * 1024 * 1024
 """Of the tab after 30,000 records; 500 rows need about 10 MB."""
 
@@ -74,7 +75,7 @@ def test_hostile_payloads_are_shown_as_text_and_never_executed(demo: Cluster, op
 def test_five_hundred_records_a_second_leave_the_page_quick_and_bounded(
     demo: Cluster, open_tab: OpenTab
 ) -> None:
-    """No task over 200 ms, 500 rows, a bounded heap, and the last record is shown."""
+    """No long task, 500 rows, a bounded heap, and the last record is shown."""
     node = demo.nodes[0]
     tab = open_tab(node)
     tab.page.evaluate("longTasks.length = 0")
