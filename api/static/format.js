@@ -38,10 +38,13 @@ function picture(control) {
 /** Text with its control characters made visible; newlines and tabs stay. */
 export const visible = (text) => text.replace(CONTROLS, picture);
 
-/** A payload in one of the forms: "auto" is JSON where it is an object or a list, else text. */
+/** JSON up to this length stays on its line, unless it is asked for as JSON. */
+const JSON_LINE_CHARS = 80;
+
+/** A payload in one of the forms: "auto" is JSON where it is a longer object or list, else text. */
 export function payload(raw, form) {
   if (form === "hex") return hexDump(raw);
-  if (form === "json" || (form === "auto" && /^\s*[[{]/.test(raw))) {
+  if (form === "json" || (form === "auto" && raw.length > JSON_LINE_CHARS && /^\s*[[{]/.test(raw))) {
     try {
       return visible(JSON.stringify(JSON.parse(raw), null, 2));
     } catch { /* not JSON: as text */ }

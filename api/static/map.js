@@ -1,7 +1,7 @@
 // The map: a ring of up to RING_MAX nodes with this node's links, a grid above. A pulse runs along a link
 // when a record came over it.
 
-import { SHAPES, stateWords } from "./states.js";
+import { SHAPES, stateLabel, stateWords } from "./states.js";
 
 const RING_MAX = 32;
 const WIDTH = 360;
@@ -89,7 +89,7 @@ export class Map {
       this.layers[3].append(group);
     }
     const { x, y, dx, dy, scale = 1 } = this.places.get(node.key);
-    const said = node.state === "up" ? "" : stateWords(node);
+    const said = node.state === "up" ? "" : stateLabel(node);
     mark.group.dataset.state = node.state;
     set(mark.group, { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${scale.toFixed(2)})`, "aria-label": `${node.name}: ${stateWords(node)}`, "aria-pressed": String(node.key === chosen) });
     set(mark.shape, { d: SHAPES[node.state] ?? SHAPES.member });

@@ -9,6 +9,9 @@ const WORDS = {
   left: "left",
 };
 
+/** On the map there is room for a word. */
+export const stateLabel = (node) => (node.state === "lost" ? "unreachable" : node.state === "member" ? "" : stateWords(node));
+
 export const stateWords = ({ state }) => WORDS[state] ?? state;
 
 /** The path of a state's mark around the origin, about 8 units in radius. */

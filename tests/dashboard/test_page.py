@@ -144,3 +144,4 @@ def test_a_node_that_asks_who_posts_is_answered(open_tab: OpenTab) -> None:
         assert "Held" in tab.post("again") or "1/1" in tab.page.inner_text("#post-result")
         assert node.records == 2
         assert tab.page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
+        tab.close()
