@@ -200,7 +200,9 @@ class Story:
         """Say once what can be tried now, and for each node how to lose it and bring it back."""
         tries = self._plan.tries(views)
         look = f"look at {views[0].url}/"
-        text = "\n  ".join([f"all {len(views)} ready; try:" if len(views) > 1 else "ready; try:", look, *tries])
+        text = "\n  ".join(
+            [f"all {len(views)} ready; try:" if len(views) > 1 else "ready; try:", look, *tries]
+        )
         events = [Event(DEMO, "ready", text, {"try": tries, "dashboard": f"{views[0].url}/"})]
         for view in views:
             fields: dict[str, object] = {"kill": f"kill -9 {view.pid}", "command": view.command}

@@ -29,7 +29,11 @@ LIFE = "60s"
 STEP_S = 4.0
 
 POSTS = (
-    (1, "sensors/roof", '{"celsius": 21.4, "wind": "3 m/s, south-west", "pressure_hpa": 1016, "rain_mm": 0.0}'),
+    (
+        1,
+        "sensors/roof",
+        '{"celsius": 21.4, "wind": "3 m/s, south-west", "pressure_hpa": 1016, "rain_mm": 0.0}',
+    ),
     (4, "notes/0741", "The swallows are back. Two pairs, under the north eaves."),
     (0, "build/418", "passed in 6 min 12 s"),
     (3, "alerts/door", '{"door": "back", "state": "open", "since": "07:41"}'),
@@ -38,7 +42,11 @@ POSTS = (
 )
 """Which node each is posted to, its id, and the text."""
 
-PAGE_POSTS = (("greeting/1", "good morning"), ("greeting/2", "anybody there?"), ("greeting/3", "hello, everyone"))
+PAGE_POSTS = (
+    ("greeting/1", "good morning"),
+    ("greeting/2", "anybody there?"),
+    ("greeting/3", "hello, everyone"),
+)
 """Posted with the page's own form, so that it has receipts to show."""
 
 
@@ -54,9 +62,7 @@ def main() -> None:
             nodes.add("--name", name, "--peer", f"127.0.0.1:{free_port()}")
         nodes.wait_linked()
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        pages = {
-            (theme, size): open_page(browser, nodes, theme, size) for theme in THEMES for size in SIZES
-        }
+        pages = {(theme, size): open_page(browser, nodes, theme, size) for theme in THEMES for size in SIZES}
         act(nodes, pages)
         for (theme, size), page in pages.items():
             page.bring_to_front()

@@ -46,10 +46,31 @@ export function payload(raw, form) {
   if (form === "hex") return hexDump(raw);
   if (form === "json" || (form === "auto" && raw.length > JSON_LINE_CHARS && /^\s*[[{]/.test(raw))) {
     try {
-      return visible(JSON.stringify(JSON.parse(raw), null, 2));
+      JSON.parse(raw);
+      return visible(indented(raw));
     } catch { /* not JSON: as text */ }
   }
   return visible(raw);
+}
+
+/** JSON on lines of its own. Numbers and keys stay as they were written, which no parser would leave them. */
+function indented(json) {
+  let [out, depth] = ["", 0];
+  const line = () => `\n${"  ".repeat(depth)}`;
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[{[]\s*[}\]]|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+    if (token === "{" || token === "[") {
+      depth += 1;
+      out += token + line();
+    } else if (token === "}" || token === "]") {
+      depth -= 1;
+      out += line() + token;
+    } else if (token === ",") {
+      out += token + line();
+    } else {
+      out += token === ":" ? ": " : token.length > 1 && /^[{[]/.test(token) ? token[0] + token.at(-1) : token;
+    }
+  }
+  return out;
 }
 
 function hexDump(raw) {

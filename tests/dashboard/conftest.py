@@ -59,7 +59,9 @@ def open_tab(browser: Browser) -> Generator[OpenTab]:
         assert tab.troubles == []
 
 
-def new_page(browser: Browser, width: int = 1280, height: int = 800, scheme: str = "light", **_: object) -> Page:
+def new_page(
+    browser: Browser, width: int = 1280, height: int = 800, scheme: str = "light", **_: object
+) -> Page:
     """Make a page in a profile of its own."""
     size = ViewportSize(width=width, height=height)
     return browser.new_page(viewport=size, color_scheme="dark" if scheme == "dark" else "light")

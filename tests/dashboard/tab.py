@@ -7,7 +7,12 @@ from playwright.sync_api import ConsoleMessage, Page, Request, expect
 FOLLOWS_MS = 15_000
 """How long anything may take to be seen: generous, the machine is shared."""
 
-BROWSER_SAYS = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "WebSocket connection to")
+BROWSER_SAYS = (
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_EMPTY_RESPONSE",
+    "WebSocket connection to",
+)
 """What a browser itself writes to the console when a node is gone; no script can keep it from that."""
 
 WATCH_LONG_TASKS = """

@@ -92,7 +92,7 @@ def test_records_are_found_by_the_beginning_of_their_id_and_by_what_they_say(
     """The node filters by prefix, the page by text; payloads are shown as text, JSON or bytes."""
     node = demo.nodes[1]
     tab = open_tab(node)
-    node.post('{"door":"open"}', "find/door")
+    node.post('{"door":"open","n":[1.0,{}]}', "find/door")
     node.post("a window", "find/window")
     node.post("other", "lost/other")
     tab.page.fill("#feed-prefix", "find/")
@@ -102,9 +102,9 @@ def test_records_are_found_by_the_beginning_of_their_id_and_by_what_they_say(
     tab.page.fill("#feed-search", "OPEN")
     expect(tab.page.locator("#feed-count")).to_have_text("1 of 3", timeout=FOLLOWS_MS)
     payload = partial(tab.row("find/door").locator(".payload").inner_text)
-    assert payload() == '{"door":"open"}'
+    assert payload() == '{"door":"open","n":[1.0,{}]}'
     tab.page.select_option("#feed-format", "json")
-    assert payload() == '{\n  "door": "open"\n}'
+    assert payload() == '{\n  "door": "open",\n  "n": [\n    1.0,\n    {}\n  ]\n}'
     tab.page.select_option("#feed-format", "hex")
     assert payload().startswith("000000  7b 22 64 6f 6f 72")
     assert tab.row("lost/other").count() == 0

@@ -96,6 +96,7 @@ def test_five_hundred_records_a_second_leave_the_page_quick_and_bounded(
 
 
 def _post_many(node: NodeProcess, beat: int, count: int) -> int:
-    lines = [json.dumps({"id": f"rate/{beat}-{n}", "raw": f"reading {n} of beat {beat}"}) for n in range(count)]
-    answer = node.ask("POST", "/v1/records", "\n".join(lines), content_type="application/x-ndjson")
+    posts = [{"id": f"rate/{beat}-{n}", "raw": f"reading {n} of beat {beat}"} for n in range(count)]
+    lines = "\n".join(map(json.dumps, posts))
+    answer = node.ask("POST", "/v1/records", lines, content_type="application/x-ndjson")
     return answer.body.count(b'"status":201')

@@ -33,7 +33,7 @@ def test_the_page_is_served_with_a_policy_that_lets_nothing_else_in(demo: Cluste
         assert (missing.status, missing.json()["code"]) == (404, "not-found")
 
 
-def test_the_theme_is_the_systems_until_one_is_chosen_and_then_stays(demo: Cluster, open_tab: OpenTab) -> None:
+def test_the_theme_is_the_systems_until_one_is_chosen(demo: Cluster, open_tab: OpenTab) -> None:
     """Auto, light, dark; kept by the browser."""
     tab = open_tab(demo.nodes[0], scheme="dark")
     assert _lightness(tab) < 60
