@@ -4,7 +4,7 @@
 import { bytes, duration, measured, payload, visible } from "./format.js";
 
 /** What of a payload is shown before it is opened. */
-const BRIEF = { chars: 400, lines: 6 };
+const BRIEF = { chars: 400, lines: 8 };
 const LATE = 0.1;
 
 export class RowView {

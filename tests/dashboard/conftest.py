@@ -5,11 +5,12 @@ test that opened it.
 """
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Literal, Protocol
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from tests.dashboard.tab import Tab
 from tests.processes import Cluster, NodeProcess, cluster, free_port
@@ -18,7 +19,23 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 NAMES = ("amber", "birch", "cedar")
 
-OpenTab = Callable[..., Tab]
+Scheme = Literal["light", "dark"]
+Motion = Literal["reduce", "no-preference"]
+
+
+class OpenTab(Protocol):
+    """Opens a tab on a node."""
+
+    def __call__(
+        self,
+        node: NodeProcess,
+        *,
+        width: int = 1280,
+        scheme: Scheme = "light",
+        motion: Motion = "no-preference",
+    ) -> Tab:
+        """Open it and wait until it follows."""
+        ...
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +65,12 @@ def open_tab(browser: Browser) -> Generator[OpenTab]:
     """Open tabs on nodes; what they did is judged when the test is over."""
     tabs: list[Tab] = []
 
-    def open_(node: NodeProcess, **options: object) -> Tab:
-        tabs.append(Tab(new_page(browser, **options), node.url).open())
+    def open_(
+        node: NodeProcess, *, width: int = 1280, scheme: Scheme = "light", motion: Motion = "no-preference"
+    ) -> Tab:
+        size = ViewportSize(width=width, height=800)
+        page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion=motion)
+        tabs.append(Tab(page, node.url).open())
         return tabs[-1]
 
     yield open_
@@ -57,14 +78,6 @@ def open_tab(browser: Browser) -> Generator[OpenTab]:
         tab.close()
     for tab in tabs:
         assert tab.troubles == []
-
-
-def new_page(
-    browser: Browser, width: int = 1280, height: int = 800, scheme: str = "light", **_: object
-) -> Page:
-    """Make a page in a profile of its own."""
-    size = ViewportSize(width=width, height=height)
-    return browser.new_page(viewport=size, color_scheme="dark" if scheme == "dark" else "light")
 
 
 @contextmanager

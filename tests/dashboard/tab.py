@@ -1,8 +1,8 @@
 """A tab with the dashboard of one node, and what went wrong in it."""
 
-from typing import Any, Self
+from typing import Self
 
-from playwright.sync_api import ConsoleMessage, Page, Request, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, expect
 
 FOLLOWS_MS = 15_000
 """How long anything may take to be seen: generous, the machine is shared."""
@@ -71,7 +71,7 @@ class Tab:
         )
         return self.page.inner_text("#post-result")
 
-    def row(self, id: str) -> Any:
+    def row(self, id: str) -> Locator:
         """Find the rows with this id."""
         return self.page.locator(".row").filter(has=self.page.locator(".id", has_text=id))
 

@@ -1,5 +1,6 @@
 """A person looks at the cluster while things happen to it."""
 
+import re
 from functools import partial
 
 from playwright.sync_api import expect
@@ -12,7 +13,9 @@ from tests.processes import Cluster
 def test_a_post_from_one_page_is_seen_on_the_page_of_the_third_node(demo: Cluster, open_tab: OpenTab) -> None:
     """Post with the form of the first; the third shows it, whence it came, and after how long."""
     first, third = open_tab(demo.nodes[0]), open_tab(demo.nodes[2])
-    first.post("hello from a page", "seen/everywhere")
+    assert re.fullmatch(r"3/3 nodes in \d+ ms", first.post("hello from a page", "seen/everywhere"))
+    expect(first.page.locator("#propagation-summary")).to_contain_text("p99")
+    expect(first.page.locator("#propagation-rows li")).to_contain_text("3/3")
     third.wait_rows("seen/everywhere", 1)
     first.wait_rows("seen/everywhere", 1)
     assert third.row("seen/everywhere").locator(".payload").inner_text() == "hello from a page"
