@@ -29,13 +29,14 @@ const connection = new Connection({
   down: () => status.connection(false),
   subscribed: () => feed.caughtUp(),
   records: (records) => {
+    for (const { source, time_stamp } of records) if (source === "here") status.notBefore(time_stamp);
     feed.add(records);
     for (const { source } of records) if (source) cluster.delivered(source);
   },
   notice: (event) => {
     if (event.event === "expired") feed.remove(event.digest);
     else if (event.event === "superseded") feed.remove(event.loser);
-    else if (event.event === "peer") status.look();
+    else if (event.event === "peer") status.peer(event);
   },
 });
 

@@ -52,14 +52,14 @@ export class Map {
 
   #ring(nodes) {
     const alone = nodes.length === 1;
-    const [rx, ry] = alone ? [0, 0] : nodes.length <= 8 ? [112, 78] : [124, 130];
+    const [rx, ry] = alone ? [0, 0] : nodes.length <= 8 ? [112, 68] : [124, 130];
     const [x, y] = [WIDTH / 2, ry + 48];
     this.places = new globalThis.Map(nodes.map(({ key }, index) => {
       const angle = (2 * Math.PI * index) / nodes.length - Math.PI / 2;
       return [key, { x: x + rx * Math.cos(angle), y: y + ry * Math.sin(angle), dx: Math.cos(angle), dy: alone ? 1 : Math.sin(angle) }];
     }));
     this.layers[0].replaceChildren(...(alone ? [] : [make("ellipse", { cx: x, cy: y, rx, ry })]));
-    return Math.max(y + ry, ...[...this.places.values()].map((place) => place.y + 24)) + 16;
+    return Math.max(y + ry, ...[...this.places.values()].map((place) => place.y + 24)) + 8;
   }
 
   #grid(nodes) {

@@ -5,7 +5,12 @@ import { count, duration } from "./format.js";
 const EVERY_MS = 2000;
 const TIMEOUT_MS = 5000;
 /** How long a node that left is still shown, fading. */
-export const LEFT_MS = 10_000;
+export const LEFT_MS = 5000;
+
+/** What a node says when it is stopped, not lost: it is not waited for. */
+const GOODBYE = "the node is shutting down";
+/** Measurements of the node's clock that are kept; the one with the shortest round trip is the best. */
+const CLOCKS_MAX = 8;
 
 const $ = (id) => document.getElementById(id);
 
@@ -17,7 +22,9 @@ export class Status {
     this.nodes = []; // this node first, then by name
     this.connected = false;
     this.offsetMs = 0; // the node's clock minus the browser's
+    this.clocks = [];
     this.names = new Map();
+    this.goodbyes = new Set(); // addresses of nodes that were stopped
     setInterval(() => document.hidden || this.look(), EVERY_MS);
     document.addEventListener("visibilitychange", () => document.hidden || this.look());
   }
@@ -26,6 +33,18 @@ export class Status {
   now = () => Date.now() + this.offsetMs;
 
   nameOf = (id) => this.names.get(id) ?? id.slice(0, 8);
+
+  /** A record was posted here at this time: the node's clock is not behind it. */
+  notBefore(timeMs) {
+    this.offsetMs = Math.max(this.offsetMs, timeMs - Date.now());
+  }
+
+  /** A link to a peer came or went. */
+  peer({ peer, state, reason }) {
+    const known = this.nodes.find(({ id }) => id === peer);
+    if (known && state === "down" && reason === GOODBYE) this.goodbyes.add(known.address);
+    this.look();
+  }
 
   /** The socket is up, or down. */
   connection(up) {
@@ -41,7 +60,7 @@ export class Status {
       const start = Date.now();
       const node = await ask("/v1/node");
       const end = Date.now();
-      this.offsetMs = clockOffset(this.offsetMs, node.wall_ms, start, end, this.node === null);
+      this.#clock(node.wall_ms - (start + end) / 2, end - start);
       const { peers } = await ask("/v1/peers");
       this.node = node;
       this.#remember(node, peers);
@@ -52,11 +71,20 @@ export class Status {
     this.#header();
   }
 
+  #clock(offsetMs, tripMs) {
+    if (Math.abs(offsetMs - this.offsetMs) > 1000) this.clocks = []; // one of the clocks was set
+    this.clocks.push({ offsetMs, tripMs });
+    this.clocks = this.clocks.slice(-CLOCKS_MAX);
+    this.offsetMs = this.clocks.reduce((best, one) => (one.tripMs < best.tripMs ? one : best)).offsetMs;
+  }
+
   #remember(node, peers) {
     const now = performance.now();
     const own = { key: node.peer, id: node.id, name: node.name, address: node.peer, http: node.http[0] ?? "", state: "self", in_sync: node.in_sync, records: node.records, version: node.version, link: node.links };
     const before = new Map(this.nodes.map((known) => [known.key, known]));
-    const found = peers.map((peer) => {
+    for (const { address, state } of peers) if (state !== "lost") this.goodbyes.delete(address);
+    const expected = peers.filter(({ address, state }) => state !== "lost" || !this.goodbyes.has(address));
+    const found = expected.map((peer) => {
       const key = peer.address || peer.id;
       const known = before.get(key);
       return { ...peer, key, link: peer.key, id: peer.id || (known?.id ?? ""), name: peer.name || (known?.name ?? peer.address) };
@@ -111,12 +139,6 @@ export function health(connected, node, nodes) {
   if (!node.in_sync) return ["wait", "Comparing with the others"];
   if (node.members < 2) return ["up", "Alone, and well"];
   return ["up", `Healthy: all ${node.members} nodes hold the same`];
-}
-
-/** Follow the node's clock: at once at first or when it jumped, else slowly, so that ages do not flicker. */
-function clockOffset(before, wallMs, start, end, isFirst) {
-  const measured = wallMs - (start + end) / 2;
-  return isFirst || Math.abs(measured - before) > 1000 ? measured : before + (measured - before) / 8;
 }
 
 async function ask(path) {

@@ -1,5 +1,6 @@
 """The map: a ring of up to 32 nodes, a grid above, and a pulse for what comes over a link."""
 
+import signal
 from typing import Any
 
 from playwright.sync_api import expect
@@ -41,6 +42,21 @@ def test_up_to_32_nodes_stand_in_a_ring_and_more_in_a_grid(demo: Cluster, open_t
     assert _draw(tab, 33, "up") == [0, 0, 33, "node 32: up"]
     assert _draw(tab, 200, "member") == [0, 0, 200, "node 199: up, not linked with this node"]
     assert _draw(tab, 5, "lost") == [1, 0, 5, "node 4: cannot be reached"]
+
+
+def test_a_node_that_is_stopped_fades_and_goes_and_comes_back(demo: Cluster, open_tab: OpenTab) -> None:
+    """It said goodbye, so nobody waits for it: the map says `left`, then nothing, and nothing is unwell."""
+    tab, node = open_tab(demo.nodes[0]), demo.nodes[1]
+    mark = tab.page.locator("#map .node", has_text="birch")
+    expect(mark).to_have_attribute("aria-label", "birch: up", timeout=FOLLOWS_MS)
+    node.signal(signal.SIGTERM)
+    expect(mark).to_have_attribute("aria-label", "birch: left", timeout=FOLLOWS_MS)
+    tab.page.wait_for_function("() => document.getElementById('fact-peers').textContent === '1/1'")
+    expect(mark).to_have_count(0, timeout=2 * FOLLOWS_MS)
+    tab.page.wait_for_function("() => document.getElementById('health').dataset.state === 'up'")
+    node.kill()  # it is gone by now; this waits for it
+    node.start().wait_ready()
+    expect(mark).to_have_attribute("aria-label", "birch: up", timeout=FOLLOWS_MS)
 
 
 def test_a_pulse_runs_for_what_comes_and_none_where_motion_is_not_wanted(
