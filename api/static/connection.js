@@ -58,7 +58,7 @@ export class Connection {
 
   #subscribe() {
     this.number += 1;
-    this.#say({ op: "subscribe", feed: this.#feed(), since: this.since, prefix: this.prefix, batch: BATCH });
+    this.#say({ op: "subscribe", ref: this.#feed(), feed: this.#feed(), since: this.since, prefix: this.prefix, batch: BATCH });
   }
 
   #say(message) {
@@ -66,7 +66,7 @@ export class Connection {
   }
 
   #hear(said) {
-    if (said.event === "error" && said.code === "bad-since") this.since = "now";
+    if (said.event === "error" && said.ref === this.#feed()) this.socket.close(); // full; later there may be room
     if (said.feed !== this.#feed()) return;
     if (said.event === "subscribed") {
       this.retries = 0;
