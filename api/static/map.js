@@ -4,6 +4,8 @@
 import { SHAPES, stateLabel, stateWords } from "./states.js";
 
 const RING_MAX = 32;
+/** Above this many there is room for names only: what state a node is in, its shape says. */
+const ROOMY_MAX = 12;
 const WIDTH = 360;
 const PULSE_MS = 500;
 /** Pulses on one link at most so often: hundreds of records a second are one steady beat. */
@@ -27,6 +29,8 @@ export class Map {
     const height = ring ? this.#ring(nodes) : this.#grid(nodes);
     this.svg.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
     this.svg.classList.toggle("grid", !ring);
+    this.crowded = nodes.length > ROOMY_MAX;
+    this.svg.classList.toggle("crowded", this.crowded);
     const keys = new Set(nodes.map(({ key }) => key));
     for (const [key, mark] of this.marks) {
       if (!keys.has(key)) {
@@ -52,7 +56,7 @@ export class Map {
 
   #ring(nodes) {
     const alone = nodes.length === 1;
-    const [rx, ry] = alone ? [0, 0] : nodes.length <= 8 ? [112, 68] : [124, 130];
+    const [rx, ry] = alone ? [0, 0] : nodes.length <= 8 ? [112, 68] : [104, Math.max(120, nodes.length * 5.5)];
     const [x, y] = [WIDTH / 2, ry + 48];
     this.places = new globalThis.Map(nodes.map(({ key }, index) => {
       const angle = (2 * Math.PI * index) / nodes.length - Math.PI / 2;
@@ -89,14 +93,14 @@ export class Map {
       this.layers[3].append(group);
     }
     const { x, y, dx, dy, scale = 1 } = this.places.get(node.key);
-    const said = node.state === "up" ? "" : stateLabel(node);
+    const said = node.state === "up" || this.crowded ? "" : stateLabel(node);
     mark.group.dataset.state = node.state;
     set(mark.group, { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${scale.toFixed(2)})`, "aria-label": `${node.name}: ${stateWords(node)}`, "aria-pressed": String(node.key === chosen) });
     set(mark.shape, { d: SHAPES[node.state] ?? SHAPES.member });
-    const anchor = Math.abs(dx) < 0.3 ? "middle" : dx > 0 ? "start" : "end";
+    const anchor = Math.abs(dx) < 0.15 ? "middle" : dx > 0 ? "start" : "end";
     const [tx, ty] = anchor === "middle" ? [0, dy < 0 ? (said ? -32 : -20) : 28] : [dx > 0 ? 18 : -18, said ? -1 : 5];
-    label(mark.name, node.name, tx, ty, anchor);
-    label(mark.state, said, tx, ty + 14, anchor);
+    label(mark.name, node.name, tx, ty, anchor, this.crowded ? 14 : 18);
+    label(mark.state, said, tx, ty + 14, anchor, 18);
   }
 
   #links(nodes) {
@@ -133,8 +137,8 @@ function set(element, attributes) {
   return element;
 }
 
-function label(element, text, x, y, anchor) {
-  const brief = text.length > 18 ? `${text.slice(0, 17)}…` : text;
+function label(element, text, x, y, anchor, charsMax) {
+  const brief = text.length > charsMax ? `${text.slice(0, charsMax - 1)}…` : text;
   if (element.textContent !== brief) element.textContent = brief;
   set(element, { x, y, "text-anchor": anchor });
 }
