@@ -108,6 +108,8 @@ class _Shapes:
             types, ref_template="#/components/schemas/{name}"
         )
         self._by_type = dict(zip(types, schemas, strict=True))
+        for component in self.components.values():
+            component["description"] = inspect.cleandoc(component.get("description", ""))
 
     def schema(self, shape: Shape) -> Json:
         """Return the schema of a type, mostly a reference."""

@@ -5,6 +5,7 @@ U+2029 escaped), and said 200 to everything. The listing is streamed in pages an
 """
 
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import msgspec
 import trio
@@ -36,9 +37,9 @@ _GO_SEPARATORS = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 class SeedRecord(msgspec.Struct, frozen=True):
     """What the original's clients send and read. A missing field is an empty one, which is invalid."""
 
-    id: str = ""
-    raw: str = ""
-    signature: str = ""
+    id: Annotated[str, msgspec.Meta(examples=["greeting"])] = ""
+    raw: Annotated[str, msgspec.Meta(examples=["hi"])] = ""
+    signature: Annotated[str, msgspec.Meta(examples=["49f68a5c8493ec2c0bf489821c21fc3b"])] = ""
 
 
 class SeedListing(msgspec.Struct, frozen=True):

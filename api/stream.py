@@ -40,8 +40,10 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
     @operation(_STREAM)
     async def stream() -> Response:
         """Follow records and what becomes of them: server-sent events, or NDJSON if asked for."""
-        since = request.headers.get("last-event-id") or request.args.get("since") or "now"
-        position = parse_since(since, node.boot, node.wall_ms(), node.store_statistics().seq)
+        boot, wall_ms, newest_seq = node.boot, node.wall_ms(), node.store_statistics().seq
+        position = parse_since(request.args.get("since") or "now", boot, wall_ms, newest_seq)
+        if last_seen := request.headers.get("last-event-id"):
+            position = parse_since(last_seen, boot, wall_ms, newest_seq)
         wants_lines = request.accept_mimetypes.best_match([SSE, NDJSON]) == NDJSON
         address, prefix = client_address(), request.args.get("prefix", "")
 
