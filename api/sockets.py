@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
 from quart import Blueprint, Response
@@ -23,6 +23,11 @@ from api.socket import Closed, Socket
 Route = Callable[[Socket], Awaitable[None]]
 E = TypeVar("E", bound=Exception)
 
+
+SOCKET_ROUTES: Final[dict[str, Callable[[Feeds, Access, Socket], Awaitable[None]]]] = {
+    "/v1/ws": serve_json,
+    "/websocket": serve_broadcaster,
+}
 
 _SINCE = SINCE._replace(text=f"{SINCE.text} By default `now`.")
 _SWITCHED = Answer(101, "The socket is open.")
@@ -64,10 +69,7 @@ def make_blueprint() -> Blueprint:
 
 def make_sockets(feeds: Feeds, access: Access) -> Callable[[QuartTrio, WebsocketScope], "LiveWebSocket"]:
     """Make the routes over `feeds`; what is returned serves as a QuartTrio app's `asgi_websocket_class`."""
-    routes: dict[str, Route] = {
-        "/v1/ws": partial(serve_json, feeds, access),
-        "/websocket": partial(serve_broadcaster, feeds, access),
-    }
+    routes: dict[str, Route] = {path: partial(serve, feeds, access) for path, serve in SOCKET_ROUTES.items()}
     return partial(LiveWebSocket, routes)
 
 
