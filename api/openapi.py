@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -113,7 +113,7 @@ class _Shapes:
 
     def schema(self, shape: Shape) -> Json:
         """Return the schema of a type, mostly a reference."""
-        return dict(shape) if isinstance(shape, Mapping) else self._by_type[shape]
+        return {**cast("Json", shape)} if isinstance(shape, Mapping) else self._by_type[shape]
 
     def content(self, content: Mapping[str, Shape]) -> Json:
         """Lay out shapes by media type."""

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from quart import Blueprint
@@ -48,12 +48,13 @@ async def make_app() -> QuartTrio:
 def every(value: object, key: str) -> Iterator[Any]:
     """Yield what stands under `key`, anywhere in JSON."""
     if isinstance(value, dict):
-        for name, each in value.items():
-            if name == key:
-                yield each
+        fields = cast("dict[str, object]", value)
+        if key in fields:
+            yield fields[key]
+        for each in fields.values():
             yield from every(each, key)
     elif isinstance(value, list):
-        for each in value:
+        for each in cast("list[object]", value):
             yield from every(each, key)
 
 
