@@ -22,6 +22,7 @@ def test_no_generated_request_finds_an_answer_that_the_document_does_not_have() 
     """All checks of schemathesis pass on every route."""
     with lone_node("--ttl", "1h", "--post-rate", "1000000") as node:
         wait_until(lambda: node.ask("GET", "/readyz").status == 200, "the node is ready")
+        operations = sum(len(methods) for methods in node.get("/openapi.json")["paths"].values())
         run = subprocess.run(
             [
                 sys.executable, "-m", "schemathesis.cli", "--config-file", "tests/api/schemathesis.toml",
@@ -31,4 +32,4 @@ def test_no_generated_request_finds_an_answer_that_the_document_does_not_have() 
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert run.returncode == 0, run.stdout[-5000:]
-    assert "Tested: 18" in run.stdout
+    assert f"Tested: {operations}" in run.stdout
