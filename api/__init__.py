@@ -2,8 +2,9 @@
 
 `server` keeps connections from hurting the node and `access` says who may do what; `app` puts the
 blueprints together: `seed` (the two original routes), `records` (`/v1/records`), `stream` and `sockets`
-(what happens, live, by `feeds`), `ops` (health, node, peers) and `metrics`. The busiest routes answer with a
-`Reply`, so that `fastpath` can ask them too. Refusals are `Problem`s of one table, `errors`. Bytes become
+(what happens, live, by `feeds`), `ops` (health, node, peers) and `metrics`; `reference` describes them all,
+by what each declares (`operation`, `openapi`). The busiest routes answer with a `Reply`, so that
+`fastpath` can ask them too. Refusals are `Problem`s of one table, `errors`. Bytes become
 values in `parse` and `cursor`, values become JSON in `views` and `forms`.
 
 May import node, eventbus and validator. It decides nothing about records: the node's desk does.

@@ -7,15 +7,16 @@ from quart import Response, has_websocket_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from api import metrics, ops, page, records, seed, stream
+from api import metrics, ops, page, records, seed, sockets, stream
 from api.access import Access
 from api.body import LeanHTTP
 from api.counts import ServerStatistics
 from api.errors import Problem, internal, render
 from api.feeds import Feeds
+from api.ids import AnyIdConverter
 from api.limits import HttpLimits
+from api.reference import add_reference
 from api.reply import Handler
-from api.sockets import make_sockets
 from node import Node
 
 _log = structlog.get_logger("dayfly.api")
@@ -41,14 +42,17 @@ def create_app(
     app.config["RESPONSE_TIMEOUT"] = None
     app.config["BODY_TIMEOUT"] = None
     app.url_map.merge_slashes = False  # an id may hold any slashes
-    app.url_map.converters["any_id"] = records.AnyIdConverter
+    app.url_map.converters["any_id"] = AnyIdConverter
     app.register_blueprint(seed.make_blueprint(node))
     app.register_blueprint(records.make_blueprint(feeds))
     app.register_blueprint(stream.make_blueprint(feeds))
     app.register_blueprint(ops.make_blueprint(feeds, limits, statistics))
     app.register_blueprint(metrics.make_blueprint(feeds, statistics))
     app.register_blueprint(page.make_blueprint())
-    app.asgi_websocket_class = make_sockets(feeds, access or Access())  # type: ignore[assignment]  # makes one: as a class
+    app.register_blueprint(sockets.make_blueprint())
+    access = access or Access()
+    add_reference(app, access.credentials)  # the last: it describes all others
+    app.asgi_websocket_class = sockets.make_sockets(feeds, access)  # type: ignore[assignment]  # makes one: as a class
     app.register_error_handler(Problem, _show_problem)
     app.register_error_handler(HTTPException, _show_http)
     app.register_error_handler(Exception, _show_bug)

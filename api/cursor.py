@@ -8,10 +8,25 @@ import re
 from dataclasses import dataclass
 
 from api.errors import Problem
+from api.operation import Parameter
 
-_CURSOR = re.compile(r"([0-9a-f]{12})\.(\d{1,18})\.(\d{1,15})", re.ASCII)
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)
+_CURSOR = re.compile(r"([0-9a-f]{12})\.([0-9]{1,18})\.([0-9]{1,15})")
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+SINCE = Parameter(
+    "since",
+    "query",
+    "Where to begin: a cursor, `now`, `all`, a duration back from now (`10m`), Unix time in (milli)seconds.",
+    {"type": "string", "pattern": f"^(|all|now|{_CURSOR.pattern}|{_DURATION.pattern}|[0-9]{{1,15}})$"},
+)
+PAGE_WAIT = {
+    "type": "string",
+    "pattern": "^(|0{0,4}([0-5]?[0-9]|60)s|0{0,3}([0-5]?[0-9]{1,4}|60000)ms|0{0,4}[01]m|0{1,9}[hd])$",
+}
+"""The durations that `parse_wait_s` takes up to 60 s, as JSON Schema."""
+
+PREFIX = Parameter("prefix", "query", "Only records whose ids begin with it.", {"type": "string"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "id-conflict": 409,
     "too-large": 413,
     "bad-host": 421,
+    "upgrade-required": 426,
     "too-many": 429,
     "head-too-large": 431,
     "internal": 500,
@@ -59,6 +60,7 @@ TITLE_BY_CODE: Final[dict[str, str]] = {
     "id-conflict": "Another raw is stored under this id",
     "too-large": "The request is too large",
     "bad-host": "This node does not answer to that host name",
+    "upgrade-required": "This route speaks WebSocket",
     "head-too-large": "The request's head is too large",
     "not-implemented": "This transfer coding is not implemented",
     "bad-version": "This version of HTTP is not spoken here",
@@ -79,6 +81,23 @@ _SEED_MSG_BY_CODE: Final[dict[str, str]] = {
     "empty-field": "Invalid data",
     "unsigned": "Invalid data",
 }
+
+
+class ProblemView(msgspec.Struct, frozen=True):
+    """A refusal (RFC 9457). `code` is stable and for programs, `detail` is for people."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+class SeedAnswer(msgspec.Struct, frozen=True):
+    """How the two original routes answer, well or not: `msg` says what became of it."""
+
+    result: bool
+    msg: str
 
 
 class Problem(Exception):
@@ -115,7 +134,7 @@ def render(problem: Problem, path: str) -> tuple[int, dict[str, str], bytes]:
     """
     if path in SEED_ROUTES:
         msg = _SEED_MSG_BY_CODE.get(problem.code, TITLE_BY_CODE[problem.code])
-        body = msgspec.json.encode({"result": False, "msg": msg})
+        body = msgspec.json.encode(SeedAnswer(False, msg))
         content_type = "application/json; charset=utf-8"
     else:
         body = problem_json(problem)
@@ -126,11 +145,5 @@ def render(problem: Problem, path: str) -> tuple[int, dict[str, str], bytes]:
 def problem_json(problem: Problem) -> bytes:
     """Encode a problem as RFC 9457 JSON, one line without the line end."""
     return msgspec.json.encode(
-        {
-            "type": "about:blank",
-            "title": TITLE_BY_CODE[problem.code],
-            "status": problem.status,
-            "code": problem.code,
-            "detail": problem.detail,
-        }
+        ProblemView("about:blank", TITLE_BY_CODE[problem.code], problem.status, problem.code, problem.detail)
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
 import structlog
 import trio
 
@@ -69,6 +70,16 @@ class FeedLimits:
         return cls(max(http.connections_max * 3 // 4, 1), max(http.connections_per_address_max * 3 // 4, 1))
 
 
+class FeedCounts(msgspec.Struct, frozen=True):
+    """Feeds by kind: open now, and opened, cut, and records sent since the start; `refused` found no room."""
+
+    open: dict[str, int]
+    opened: dict[str, int]
+    cut: dict[str, int]
+    records: dict[str, int]
+    refused: int
+
+
 class FeedStatistics:
     """What feeds are and were; read it at any time.
 
@@ -87,10 +98,11 @@ class FeedStatistics:
         self.records: Counter[str] = Counter()
         self.refused = 0
 
-    def view(self) -> dict[str, object]:
-        """Return the counts as they are now, for JSON."""
-        counts = {name: dict(getattr(self, name)) for name in ("open", "opened", "cut", "records")}
-        return {**counts, "refused": self.refused}
+    def view(self) -> FeedCounts:
+        """Return the counts as they are now."""
+        return FeedCounts(
+            dict(self.open), dict(self.opened), dict(self.cut), dict(self.records), self.refused
+        )
 
 
 class Reader:

@@ -16,6 +16,7 @@ from quart import Blueprint, Response
 
 from api.counts import ServerStatistics
 from api.feeds import FEED_KINDS, Feeds, FeedStatistics
+from api.operation import PLAIN, TEXT, Answer, Operation, operation
 from node import VERSION, Node
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,6 +33,7 @@ def make_blueprint(feeds: Feeds, statistics: ServerStatistics) -> Blueprint:
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
+    @operation(Operation((Answer(200, "In Prometheus' text format.", {PLAIN: TEXT}),)))
     async def show_metrics() -> Response:
         """Show all metrics."""
         families = [family for source in SOURCES for family in source(node)]

@@ -5,13 +5,15 @@ policy that goes with it lets it do nothing else: no script or style but those f
 request to another host, no markup made from text.
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from quart import Blueprint, Response, request
 
 from api.errors import Problem
+from api.operation import TEXT, Answer, Operation, Parameter, operation
 
 FOLDER: Final = Path(__file__).parent / "static"
 PAGE: Final = "index.html"
@@ -38,6 +40,9 @@ puts new and old parts together; an answer of no bytes costs nothing on a local 
 script that would set markup from text is stopped by the browser (W3C Trusted Types)."""
 
 
+SAME: Final = Answer(304, "It is the one that the client has.")
+
+
 class Part(NamedTuple):
     """One file: what it holds, its media type, and its tag."""
 
@@ -45,14 +50,18 @@ class Part(NamedTuple):
     media_type: str
     tag: str
 
+    @classmethod
+    def of(cls, body: bytes, media_type: str) -> Self:
+        """Make a part and its tag."""
+        return cls(body, media_type, sha256(body).hexdigest()[:32])
+
 
 def read_parts(folder: Path = FOLDER) -> dict[str, Part]:
     """Read the files of the page, by name."""
     parts: dict[str, Part] = {}
     for file in sorted(folder.iterdir()):
         if file.suffix in TYPES:
-            body = file.read_bytes()
-            parts[file.name] = Part(body, TYPES[file.suffix], sha256(body).hexdigest()[:32])
+            parts[file.name] = Part.of(file.read_bytes(), TYPES[file.suffix])
     return parts
 
 
@@ -62,24 +71,37 @@ def make_blueprint() -> Blueprint:
     parts = read_parts()
 
     @routes.get("/")
+    @operation(Operation((Answer(200, "The page.", {"text/html": TEXT}), SAME)))
     async def page() -> Response:
         """The dashboard."""
-        return _answer(parts[PAGE])
+        return answer_part(parts[PAGE])
 
     @routes.get("/static/<name>")
+    @operation(
+        Operation(
+            (
+                Answer(
+                    200, "The part.", dict.fromkeys([kind.partition(";")[0] for kind in TYPES.values()], TEXT)
+                ),
+                SAME,
+            ),
+            problems=("not-found",),
+            parameters=(Parameter("name", "path", "The name of its file.", TEXT),),
+        )
+    )
     async def part(name: str) -> Response:
         """A part of it."""
         found = parts.get(name)
         if found is None or name == PAGE:
             raise Problem("not-found", "the dashboard has no such part")
-        return _answer(found)
+        return answer_part(found)
 
     return routes
 
 
-def _answer(part: Part) -> Response:
-    """Answer with a part, or with 304 if the browser has this very one."""
-    headers = {**HEADERS, "content-type": part.media_type}
+def answer_part(part: Part, policy: Mapping[str, str] = {}) -> Response:
+    """Answer with a part, or with 304 if the browser has this very one. `policy`: goes before `HEADERS`."""
+    headers = {**HEADERS, **policy, "content-type": part.media_type}
     fresh = request.if_none_match.contains(part.tag)
     response = Response(b"" if fresh else part.body, 304 if fresh else 200, headers)
     response.set_etag(part.tag)

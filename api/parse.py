@@ -6,11 +6,28 @@ from typing import TypeVar
 import msgspec
 
 from api.errors import Problem
+from api.operation import Parameter
 from node.values import duration_s
 
 WAIT_TIMEOUT_S_DEFAULT = 2.0
 WAIT_TIMEOUT_S_MAX = 60.0
 """How long a post may wait for nodes to hold it; nodes remember what they were asked for as long."""
+
+_TIMEOUT = re.compile(r"([0-5]?[0-9](\.[0-9]{1,6})?|60)s?|([0-5]?[0-9]{1,4}|60000)ms|[01]m")
+_WAIT = re.compile(r"all|(?!0+$)[0-9]{1,9}")
+
+WAIT = Parameter(
+    "wait",
+    "query",
+    "Answer when `all` nodes, or so many, hold it (202 if too few do in time).",
+    {"type": "string", "pattern": f"^({_WAIT.pattern})$"},
+)
+TIMEOUT = Parameter(
+    "timeout",
+    "query",
+    f"How long to wait for nodes: by default {WAIT_TIMEOUT_S_DEFAULT:.0f}s, up to {WAIT_TIMEOUT_S_MAX:.0f}s.",
+    {"type": "string", "pattern": f"^({_TIMEOUT.pattern})$"},
+)
 
 JSON_DEPTH_MAX = 16
 """How deeply JSON may nest. Our objects are flat; what is in fields we ignore may not cost a stack."""
@@ -124,7 +141,7 @@ def parse_wait(text: str) -> int | None:
     """
     if text == "all":
         return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
+    if not _WAIT.fullmatch(text):
         raise Problem("bad-request", f"wait={text[:40]!r} is neither all nor a number of nodes from 1 on")
     return int(text)
 
@@ -133,13 +150,9 @@ def parse_timeout(text: str | None) -> float:
     """Read `?timeout=` as seconds. Raises Problem when it is no duration up to `WAIT_TIMEOUT_S_MAX`."""
     if text is None:
         return WAIT_TIMEOUT_S_DEFAULT
-    try:
-        timeout_s = duration_s(text)
-        if timeout_s > WAIT_TIMEOUT_S_MAX:
-            raise ValueError
-    except ValueError:
+    if not _TIMEOUT.fullmatch(text):
         raise Problem(
             "bad-request",
             f"timeout={text[:40]!r} is not a duration up to {WAIT_TIMEOUT_S_MAX:.0f}s, such as 500ms or 2s",
-        ) from None
-    return timeout_s
+        )
+    return duration_s(text)

@@ -18,10 +18,8 @@ class Wait(NamedTuple):
 
 def asked() -> Wait | None:
     """Read the request's parameters; None when it asks for no wait. Raises Problem."""
-    wait = request.args.get("wait")
-    if wait is None:
-        return None
-    return Wait(parse_wait(wait), parse_timeout(request.args.get("timeout")))
+    wait, timeout_s = request.args.get("wait"), parse_timeout(request.args.get("timeout"))
+    return None if wait is None else Wait(parse_wait(wait), timeout_s)
 
 
 def begin(node: Node, records_max: int, wait: Wait) -> Receipt:

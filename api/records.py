@@ -1,17 +1,18 @@
 """`/v1/records`: post (one, plain, or a batch), put, get, and list in pages."""
 
 from collections.abc import AsyncIterator
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 import msgspec
 import trio
 from quart import Blueprint, Response, request
-from werkzeug.routing import BaseConverter
 
-from api.cursor import Position, make_cursor, parse_since, parse_wait_s
+from api.cursor import PAGE_WAIT, PREFIX, SINCE, Position, make_cursor, parse_since, parse_wait_s
 from api.errors import Problem
 from api.feeds import Feeds
-from api.parse import parse_json, parse_limit, parse_text
+from api.ids import ID, check_id_encoding
+from api.operation import JSON, NDJSON, PLAIN, RECORD, TEXT, Answer, Operation, Parameter, operation
+from api.parse import TIMEOUT, WAIT, parse_json, parse_limit, parse_text
 from api.posting import body_bytes, not_saved, outcome, saved, submit
 from api.receipts import Wait, asked, begin
 from api.reply import Reply, media_type
@@ -40,22 +41,52 @@ PIECE_BYTES = 64 * 1024
 WAIT_S_MAX = 60.0
 """How long a page may be waited for: what proxies allow an answer to take, as a rule."""
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
-
-
 _Result = tuple[ReceiptView, Record | None]
 """What became of one line of a batch, and the record that is held."""
 
 _DECODER = msgspec.json.Decoder(PostedRecord)
 _ENCODER = msgspec.json.Encoder()
 
-
-class AnyIdConverter(BaseConverter):
-    """An id in a path: anything, slashes included, as the client percent-encoded it."""
-
-    regex = r"[\s\S]+"  # line breaks too, so that it is the id's own check that refuses them
-    part_isolating = False
+_LOCATION = {"Location": "Where the record is."}
+_RECEIPTS = (
+    Answer(201, "It is stored.", {JSON: ReceiptView}, _LOCATION),
+    Answer(202, "It is held, but by fewer nodes than were waited for.", {JSON: ReceiptView}, _LOCATION),
+)
+_HELD = Answer(200, "It was held already.", {JSON: ReceiptView}, _LOCATION)
+_BATCH = Answer(
+    200,
+    "It was held already; of a batch: one `ReceiptView` a line, in the order of its lines.",
+    {JSON: ReceiptView, NDJSON: TEXT},
+)
+_RAW = {"type": "string", "minLength": 1, "description": "The record's raw. Any other type is taken as this."}
+_POST = Operation(
+    (_BATCH, *_RECEIPTS),
+    ("bad-json", *RECORD, "bad-origin"),
+    (WAIT, TIMEOUT),
+    {JSON: PostedRecord, NDJSON: {**TEXT, "description": "One `PostedRecord` a line."}, PLAIN: _RAW},
+)
+_PUT = Operation((_HELD, *_RECEIPTS), (*RECORD, "bad-origin"), (ID, WAIT, TIMEOUT), {PLAIN: _RAW})
+_GET = Operation(
+    (
+        Answer(200, "The record.", {JSON: RecordView}, {"ETag": "Its digest.", "Cache-Control": "Its life."}),
+        Answer(304, "It is the one that the client has (If-None-Match)."),
+    ),
+    ("bad-id", "not-found"),
+    (ID,),
+)
+_WAIT_S = Parameter("wait", "query", "Wait so long for a page that is not empty: up to 60s.", PAGE_WAIT)
+_LIMIT = Parameter(
+    "limit",
+    "query",
+    f"Most records: of a page {LIMIT_DEFAULT} by default; of NDJSON any number, all by default.",
+    {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
+)
+_PAGE = Answer(
+    200,
+    "A page; or, if Accept prefers it, NDJSON: one `RecordView` a line.",
+    {JSON: PageView, NDJSON: TEXT},
+)
+_LIST = Operation((_PAGE,), parameters=(SINCE, PREFIX, _LIMIT, _WAIT_S))
 
 
 def make_blueprint(feeds: Feeds) -> Blueprint:
@@ -64,6 +95,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
     routes = Blueprint("records", __name__)
 
     @routes.post("/v1/records")
+    @operation(_POST)
     async def post_records() -> Response:
         """Store one record, or a batch of them."""
         content_type = request.headers.get("content-type", "")
@@ -71,17 +103,19 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         return (await answer_post(node, await body_bytes(), content_type, wait)).response()
 
     @routes.put("/v1/records/<any_id:id>")
+    @operation(_PUT)
     async def put_record(id: str) -> Response:
         """Store the body under an id; naturally idempotent."""
-        _check_id_encoding(id)
+        check_id_encoding(id)
         wait = asked()
         posted = PostedRecord(parse_text(await body_bytes()), id)
         return (await _post_one(node, posted, wait)).response()
 
     @routes.get("/v1/records/<any_id:id>")
+    @operation(_GET)
     async def get_record(id: str) -> Response:
         """Show one record."""
-        _check_id_encoding(id)
+        check_id_encoding(id)
         record = node.get(id)
         if record is None:
             raise Problem("not-found", "no living record has this id")
@@ -92,6 +126,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         return _json(record_view(node, record), headers=headers)
 
     @routes.get("/v1/records")
+    @operation(_LIST)
     async def list_records() -> Response:
         """List records in order of arrival here: a JSON page, or NDJSON if the client asks for it."""
         newest_seq = node.store_statistics().seq
@@ -269,16 +304,6 @@ async def _matching(node: Node, position: Position, prefix: str) -> AsyncIterato
             matches = record.time_stamp >= position.floor_ms and record.id.startswith(prefix)
             yield seq, record if matches else None
         await trio.lowlevel.checkpoint()
-
-
-def _check_id_encoding(id: str) -> None:
-    """Refuse an id whose percent-encoding is no UTF-8; the server would have put U+FFFD in its place."""
-    if "\ufffd" in id:
-        raw_path: bytes = request.scope["raw_path"]
-        try:
-            unquote_to_bytes(raw_path).decode()
-        except UnicodeDecodeError:
-            raise Problem("bad-id", "the id in the path is not percent-encoded UTF-8") from None
 
 
 def _receipt(node: Node, view: ReceiptView) -> Reply:

@@ -5,11 +5,14 @@ U+2029 escaped), and said 200 to everything. The listing is streamed in pages an
 """
 
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import msgspec
 import trio
 from quart import Blueprint, Response
 
+from api.errors import SeedAnswer
+from api.operation import JSON, RECORD, Answer, Operation, operation
 from api.parse import parse_json
 from api.posting import body_bytes, saved, submit
 from api.reply import Reply
@@ -25,8 +28,8 @@ PAGE_BYTES = 128 * 1024
 hold, twice over; with 64 KiB a listing of 1 kB records costs half as much CPU again."""
 
 _JSON = "application/json; charset=utf-8"
-_OK = Reply(200, {"content-type": _JSON}, b'{"result":true,"msg":"ok"}')
-_EXISTS = Reply(200, {"content-type": _JSON}, b'{"result":true,"msg":"Data exists"}')
+_OK = Reply(200, {"content-type": _JSON}, msgspec.json.encode(SeedAnswer(True, "ok")))
+_EXISTS = Reply(200, {"content-type": _JSON}, msgspec.json.encode(SeedAnswer(True, "Data exists")))
 _GO_ESCAPES = ((b"<", rb"\u003c"), (b">", rb"\u003e"), (b"&", rb"\u0026"))
 _GO_SEPARATORS = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 
@@ -34,12 +37,26 @@ _GO_SEPARATORS = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 class SeedRecord(msgspec.Struct, frozen=True):
     """What the original's clients send and read. A missing field is an empty one, which is invalid."""
 
-    id: str = ""
-    raw: str = ""
-    signature: str = ""
+    id: Annotated[str, msgspec.Meta(examples=["greeting"])] = ""
+    raw: Annotated[str, msgspec.Meta(examples=["hi"])] = ""
+    signature: Annotated[str, msgspec.Meta(examples=["49f68a5c8493ec2c0bf489821c21fc3b"])] = ""
+
+
+class SeedListing(msgspec.Struct, frozen=True):
+    """Every living record, oldest first. It is written piece by piece (`_listing`), never made as one."""
+
+    data_list: list[SeedRecord]
 
 
 _DECODER = msgspec.json.Decoder(SeedRecord)
+
+_POST = Operation(
+    (Answer(200, "`ok`, or `Data exists`: the same id and raw are held already.", {JSON: SeedAnswer}),),
+    ("bad-json", *RECORD, "bad-origin"),
+    body={JSON: SeedRecord},
+    refusal=SeedAnswer,
+)
+_LIST = Operation((Answer(200, "The records.", {JSON: SeedListing}),), ("bad-origin",), refusal=SeedAnswer)
 
 
 def make_blueprint(node: Node) -> Blueprint:
@@ -48,11 +65,13 @@ def make_blueprint(node: Node) -> Blueprint:
     turn = trio.Lock()
 
     @routes.post("/postNewData")
+    @operation(_POST)
     async def post_new_data() -> Response:
         """Store one record."""
         return (await answer_post(node, await body_bytes(), "")).response()
 
     @routes.route("/listAllRecentData", methods=["GET", "POST"])
+    @operation(_LIST)
     async def list_all_recent_data() -> Response:
         """List every living record, oldest first."""
         response = Response(_listing(node, turn), 200, {"content-type": _JSON})

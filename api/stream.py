@@ -6,16 +6,29 @@ import trio
 from quart import Blueprint, Response, request
 
 from api.body import Live, LiveResponse
-from api.cursor import parse_since
+from api.cursor import PREFIX, SINCE, parse_since
 from api.feed import Feed
 from api.feeds import Feeds, Reader
-from api.forms import Lines, ServerSentEvents
+from api.forms import FeedEvent, KeepAliveEvent, Lines, ServerSentEvents
+from api.operation import NDJSON, TEXT, Answer, Operation, Parameter, operation
 
 SSE = "text/event-stream"
-NDJSON = "application/x-ndjson"
 
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """No cache may keep it, and nginx may not gather it."""
+
+_LAST_EVENT_ID = Parameter("Last-Event-ID", "header", "As `since`, and stronger.", SINCE.schema)
+_STREAM = Operation(
+    (
+        Answer(
+            200,
+            "Events until the client hangs up; by Accept as NDJSON, one event a line.",
+            {SSE: TEXT, NDJSON: TEXT},
+        ),
+    ),
+    parameters=(SINCE, PREFIX, _LAST_EVENT_ID),
+    hears=(FeedEvent, KeepAliveEvent),
+)
 
 
 def make_blueprint(feeds: Feeds) -> Blueprint:
@@ -24,10 +37,13 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
     node = feeds.node
 
     @routes.get("/v1/stream")
+    @operation(_STREAM)
     async def stream() -> Response:
         """Follow records and what becomes of them: server-sent events, or NDJSON if asked for."""
-        since = request.headers.get("last-event-id") or request.args.get("since") or "now"
-        position = parse_since(since, node.boot, node.wall_ms(), node.store_statistics().seq)
+        boot, wall_ms, newest_seq = node.boot, node.wall_ms(), node.store_statistics().seq
+        position = parse_since(request.args.get("since") or "now", boot, wall_ms, newest_seq)
+        if last_seen := request.headers.get("last-event-id"):
+            position = parse_since(last_seen, boot, wall_ms, newest_seq)
         wants_lines = request.accept_mimetypes.best_match([SSE, NDJSON]) == NDJSON
         address, prefix = client_address(), request.args.get("prefix", "")
 

@@ -1,6 +1,7 @@
 """What a cluster member is told at its start, and the limits of its peer port."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from cluster.candidates import BEACON_DIALS_PER_S, DIALS_IN_FLIGHT_MAX
 from cluster.codec import FRAME_BYTES_MAX
@@ -11,7 +12,7 @@ from cluster.link import WRITE_TIMEOUT_S
 from cluster.membership import PEERS_MAX
 from cluster.outbox import EAGER_BYTES_MAX
 
-LINK_LIMITS = {
+LINK_LIMITS: Final[dict[str, float]] = {
     "frame_bytes_max": FRAME_BYTES_MAX,
     "outbox_bytes_max": EAGER_BYTES_MAX,
     "peers_max": PEERS_MAX,

@@ -10,9 +10,10 @@ It does not speak HTTP (api) and does not decide how records travel (cluster).
 from cluster import LINK_LIMITS
 from node.admission import Answer, PostedRecord, Submission
 from node.config import Config, ConfigError
+from node.lag import LagView
 from node.node import VERSION, Node
 from node.receipts import WAITING_RECORDS_MAX, Reach, Receipt, ReceiptsFull
-from node.views import JournalView, PeerView
+from node.views import JournalView, LinksView, PeerView
 
 __all__ = [
     "LINK_LIMITS",
@@ -22,6 +23,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "JournalView",
+    "LagView",
+    "LinksView",
     "Node",
     "PeerView",
     "PostedRecord",

@@ -17,7 +17,7 @@ import msgspec
 from cluster import EAGER_BYTES_MAX, Admitted, WireRecord
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
 from storage import Held, JournalBehind, Store, Stored, StoreFull
-from validator import ACCEPT, Outcome, Record, ValidatorChain, Verdict
+from validator import ACCEPT, ID_BYTES_MAX, Outcome, Record, ValidatorChain, Verdict
 
 RUN_AHEAD_MS_MAX = 1_000
 """How far time stamps may run ahead of the clock to stay strictly increasing: a burst of 1,000 records in
@@ -44,8 +44,10 @@ class PostedRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as a client posts it. Without `id` the node makes one that sorts by time; without
     `signature` the node signs, if it can."""
 
-    raw: str
-    id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    raw: Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1})]
+    id: Annotated[str, msgspec.Meta(min_length=1, extra_json_schema={"maxLength": ID_BYTES_MAX})] | None = (
+        None
+    )
     signature: str | None = None
 
 

@@ -44,7 +44,10 @@ DRIVERS = {
 """The files of these rooms that may touch sockets, files, threads, tasks and clocks, and import others that
 do; all others are pure."""
 
-PURE_API = {"access", "errors", "parse", "cursor", "origin", "heads", "rates", "views", "forms", "feed"}
+PURE_API = {
+    *("access", "errors", "parse", "cursor", "origin", "heads", "rates", "views", "forms", "feed"),
+    *("operation", "openapi", "reference_page"),  # what is said about routes
+}
 
 PURE_NODE = {"config", "settings", "values", "findings", "following"}
 

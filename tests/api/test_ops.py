@@ -87,7 +87,7 @@ def test_peers_are_listed_with_what_is_known_of_them() -> None:
         assert (peer["state"], peer["error"]) == ("up", "")
         assert set(peer) == {
             *("id", "name", "address", "http", "state", "in_sync"),
-            *("rtt_ms", "offset_ms", "lag_ms", "records", "heard_s", "error", "key"),
+            *("rtt_ms", "offset_ms", "lag_ms", "records", "heard_s", "error", "code", "key"),
         }
         assert one.get("/v1/node")["peers_up"] == 1
 

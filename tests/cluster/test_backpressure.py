@@ -6,7 +6,8 @@ import time
 import msgspec
 import trio
 
-from api.records import BATCH_SLICE, NDJSON, answer_post
+from api.operation import NDJSON
+from api.records import BATCH_SLICE, answer_post
 from cluster.backpressure import WAIT_S_MAX
 from cluster.messages import Ack, Ping, Pong, Push
 from cluster.window import ReceiveWindow
