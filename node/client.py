@@ -223,6 +223,7 @@ class Client:
 
     def connection(self, address: NodeAddress) -> http.client.HTTPConnection:
         """Make a connection, not open yet. Raises BadOption."""
+        address.credentials()  # what cannot be used is said before anything is sent
         connection = address.connection()
         if self._timeout_s is not None:
             connection.timeout = self._timeout_s

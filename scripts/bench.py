@@ -317,7 +317,7 @@ def fanout(counts: tuple[int, ...], records: int, bare_records: int, **report: A
             Case(f"raws, {count}", partial(measure, 0, BATCH_RECORDS)),
             Case(f"posted singly, {count}", partial(measure_fanout, count, bare_records, 1, 1)),
         ]
-    run_cases("fanout", cases, compared="cpu_us_per_delivery", **report)
+    run_cases("fanout", cases, compared=("cpu_us_per_delivery",), **report)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ from tests.processes import NodeProcess, wait_until
 INPUTS = 20_000 if LONG else 1_500
 SLOW_CLIENTS = 500 if LONG else 150
 SLOW_S = 30.0 if LONG else 2.0
-P99_MS_MAX = 100.0 if LONG else 400.0
-"""With so few posts the p99 of the short form is their worst, on a machine that does other things too."""
+P99_MS_MAX = 100.0 if LONG else 2_000.0
+"""With so few posts the p99 of the short form is their worst, beside three other parts of the suite: a cap that
+only a node that is kept from its clients passes. The long form, alone on the machine, shows the promise."""
 
 FILES_BACK_S = 20.0
 

@@ -62,7 +62,7 @@ def test_a_clean_stop_closes_the_journal_in_time(tmp_path: Path) -> None:
         load = Load(node, "a")
         wait_until(lambda: len(load.acknowledged) > 100, "much is acknowledged")
         assert sorted(p.name for p in tmp_path.iterdir()) == [
-            *("dayfly.lock", "journal.sqlite", "journal.sqlite-wal"),
+            *("dayfly.lock", "journal.sqlite", "journal.sqlite-wal", "signature.txt"),
         ]
         node.signal(signal.SIGTERM)
         assert node.process is not None
