@@ -36,8 +36,8 @@ INPUTS = 20_000 if LONG else 1_500
 SLOW_CLIENTS = 500 if LONG else 150
 SLOW_S = 30.0 if LONG else 2.0
 P99_MS_MAX = 100.0 if LONG else 2_000.0
-"""With so few posts the p99 of the short form is their worst, beside three other parts of the suite: a cap that
-only a node that is kept from its clients passes. The long form, alone on the machine, shows the promise."""
+"""With so few posts the p99 of the short form is their worst, beside three other parts of the suite: a cap
+that only a node that is kept from its clients passes. The long form, alone, shows the promise."""
 
 FILES_BACK_S = 20.0
 
