@@ -1,40 +1,49 @@
-"""Four parts of the suite that can run side by side, each in the order in which it stands.
+"""The folders of the suite run side by side, each in one process and in the order in which it stands.
 
 Simulated clusters keep a core busy and know no real time; hosts in network namespaces and node processes
-mostly wait, and share no network. One after the other they take three times as long. What is tested of HTTP,
-with the dashboard's one browser, and all other processes are two parts.
+mostly wait, and share no network; the dashboard's tests share one browser. One after the other they take
+three times as long. What takes longest begins first, so that no process is left with it in the end.
 """
 
 # pyright: reportMissingTypeStubs=false
 # xdist has types, but no marker that says so.
 
 import signal
+from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-PARTS = {
-    "sim": "virtual time",
-    "planted": "virtual time",
-    "hosts": "namespaces",
-    "dashboard": "HTTP",
-    "api": "HTTP",
-}
-"""Folders, and the part of the suite each belongs to; all others are `processes`."""
+LONGEST_FIRST = ("sim", "hosts", "api", "node", "system", "hostile", "dashboard", "planted", "scripts")
+"""Folders in the order in which they begin; then all others."""
 
 # Started by nohup, the suite would hand down that SIGHUP is ignored, and a node keeps to that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-class Parts(LoadScopeScheduling):
-    """Keep each part of the suite in one process."""
+def _folder(path: str) -> str:
+    return path.split("/")[1]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the folders in their order."""
+    places = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+    root = Path(__file__).parent.parent
+    items.sort(
+        key=lambda item: places.get(_folder(item.path.relative_to(root).as_posix()), len(LONGEST_FIRST))
+    )
+
+
+class Folders(LoadScopeScheduling):
+    """Keep each folder of the suite in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return PARTS.get(nodeid.split("/")[1], "processes")
+        return _folder(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Parts:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Folders:
     """Tell pytest-xdist which tests stay together (`-n 4`)."""
-    return Parts(config, log)
+    config.option.loadscopereorder = False  # it would begin with the folder of most tests
+    return Folders(config, log)
