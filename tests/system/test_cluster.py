@@ -154,7 +154,7 @@ def test_a_stopped_node_disturbs_nobody_and_catches_up() -> None:
         total = len(usual) + len(disturbed)
         c.wait_equal(total, 15)
 
-        assert total > 3000, "the load was there"
+        assert total > 1000, "the load was there"
         assert _p99_ms(disturbed) < 3 * _p99_ms(usual) + 20
         assert max(disturbed) < 1
 
