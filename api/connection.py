@@ -74,6 +74,7 @@ class GuardedConnection(TCPServer):
         self._idle = True
         self._client_ended = False
         self._may_write_now = False
+        self._was_cut = False
 
     async def run(self) -> None:
         """Serve the connection; let nothing but cancellation and the interpreter's own exceptions out.
@@ -119,7 +120,7 @@ class GuardedConnection(TCPServer):
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     self._guard.statistics.handshakes_failed += 1
                     return False
-            self._guard.statistics.connections_cut += scope.cancelled_caught
+            self._count_cut(scope.cancelled_caught)
             return not scope.cancelled_caught
         return True
 
@@ -141,8 +142,7 @@ class GuardedConnection(TCPServer):
                     self.protocol_send,
                 )
                 await self._read_data()
-        if self._life.cancelled_caught:
-            self._guard.statistics.connections_cut += 1
+        self._count_cut(self._life.cancelled_caught)
 
     async def _read_data(self) -> None:
         """Read to the end of the connection, then give the tasks that are left `linger_timeout_s`.
@@ -159,7 +159,7 @@ class GuardedConnection(TCPServer):
             await self._drain()
         self._client_ended = True
         if self._reading.cancelled_caught and not (self._idle or self._http.finished):
-            self._guard.statistics.connections_cut += not self.context.terminated.is_set()
+            self._count_cut(not self.context.terminated.is_set())
         self._life.deadline = trio.current_time() + self._limits.linger_timeout_s
         await self._http.hang_up()
 
@@ -202,6 +202,11 @@ class GuardedConnection(TCPServer):
             if not data:
                 return
             drained += len(data)
+
+    def _count_cut(self, is_cut: bool) -> None:
+        """Count a connection that a deadline has ended, once: the write's and the end's may both run out."""
+        self._guard.statistics.connections_cut += is_cut and not self._was_cut
+        self._was_cut = self._was_cut or is_cut
 
     def _mark_idle(self, idle: bool) -> None:
         self._idle = idle
@@ -266,7 +271,7 @@ class GuardedConnection(TCPServer):
                     await self._stream.send_all(rest[start : start + WRITE_BYTES])
             sent = True
         except trio.TooSlowError:
-            self._guard.statistics.connections_cut += 1
+            self._count_cut(True)
             self._http.cut = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.lowlevel.checkpoint()  # a broken TLS stream does not yield

@@ -281,3 +281,4 @@ async def test_what_a_deaf_client_asked_besides_is_not_worked_on() -> None:
         await eventually(lambda: server.statistics.connections_cut > 0)
         await server.all_closed()
         assert app.calls == 1
+        assert server.statistics.connections_cut == 1
