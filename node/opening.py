@@ -52,7 +52,7 @@ async def open_journal(config: Config, data_dir: Path, wall_ms: int) -> JournalS
     _tell(store.report, progress.taken_s)
     try:
         await trio.to_thread.run_sync(_keep_signature, store, signature, data_dir, wall_ms)
-    except BaseException:
+    except BaseException:  # interrupted or not, nobody is left to close it
         store.close()
         raise
     return store

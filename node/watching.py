@@ -168,7 +168,7 @@ class Watch(Iterator[Record]):
             answer = send(address, connection, "GET", path, accept=accept)
             if answer.status >= 400:
                 raise refusal(answer)
-        except BaseException:
+        except BaseException:  # interrupted or not, nobody is left to close it
             connection.close()
             raise
         return connection, answer
