@@ -11,6 +11,7 @@ from api.reply import Handler, Reply
 from api.server import HttpLimits
 from tests.api.apps import PlainApp, QuartApp
 from tests.api.rawhttp import GET, HANDSHAKE, RawClient, Running, eventually, frame, open_files, post, running
+from tests.mutations import mutate
 
 INPUTS = 1000
 AT_ONCE = 25
@@ -40,43 +41,11 @@ SEEDS = (
     ),
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
 )
-TOKENS = (
-    b"\r\n",
-    b"\n",
-    b"\r\n\r\n",
-    b":",
-    b" ",
-    b"\0",
-    b"\xe2",
-    b"0",
-    b"-1",
-    b"99999999999",
-    b",",
-    b";",
-    b"%",
-    b"HTTP/",
-)
-
-
-def mutate(rng: random.Random) -> bytes:
-    """Damage one seed, or a splice of two, in one to four places."""
-    data = bytearray(rng.choice(SEEDS))
-    if rng.random() < 0.2:
-        other = rng.choice(SEEDS)
-        data[rng.randrange(len(data)) :] = other[rng.randrange(len(other)) :]
-    for _ in range(rng.randint(1, 4)):
-        start = rng.randrange(len(data) + 1)
-        end = min(len(data), start + rng.choice((0, 1, 1, 4, 16)))
-        insert = rng.choice(
-            (b"", rng.randbytes(1), rng.choice(TOKENS), bytes(data[start:end]) * rng.choice((2, 50)))
-        )
-        data[start:end] = insert
-    return bytes(data)
 
 
 async def attack(server: Running, rng: random.Random, slots: trio.CapacityLimiter) -> None:
     """Send one input in one or two parts and leave in one of three ways."""
-    data, cut = mutate(rng), rng.random()
+    data, cut = mutate(rng, SEEDS), rng.random()
     way = rng.choice(("read", "close", "reset"))
     async with slots:
         client = await RawClient.connect(server.port)

@@ -15,6 +15,7 @@ import trio
 
 from tests.api.nodes import rss_mb
 from tests.api.rawhttp import RawClient
+from tests.mutations import mutate
 from tests.processes import NodeProcess
 
 LONG = os.environ.get("DAYFLY_TEST_LONG", "") not in ("", "0")
@@ -208,54 +209,12 @@ SEEDS = (
     b"HTTP2-Settings: AAMAAABk\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
 )
-TOKENS = (
-    b"\r\n",
-    b"\n",
-    b"\r\n\r\n",
-    b":",
-    b" ",
-    b"\0",
-    b"\xe2",
-    b"\xff\xfe",
-    b"0",
-    b"-1",
-    b"99999999999",
-    b",",
-)
-MORE_TOKENS = (
-    b";",
-    b"%",
-    b"%00",
-    b"/../",
-    b"HTTP/",
-    b'"',
-    b"\\ud800",
-    b"{" * 50,
-    b"[" * 50,
-    b"chunked",
-    b"\t",
-)
 LEAVING = ("read", "close", "reset", "half")
-
-
-def mutate(rng: random.Random) -> bytes:
-    """Damage one seed, or a splice of two, in one to five places."""
-    data = bytearray(rng.choice(SEEDS))
-    if rng.random() < 0.2:
-        other = rng.choice(SEEDS)
-        data[rng.randrange(len(data)) :] = other[rng.randrange(len(other)) :]
-    for _ in range(rng.randint(1, 5)):
-        start = rng.randrange(len(data) + 1)
-        end = min(len(data), start + rng.choice((0, 1, 1, 4, 16)))
-        flipped = bytes(b ^ (1 << rng.randrange(8)) for b in data[start:end])
-        token = rng.choice(TOKENS + MORE_TOKENS)
-        data[start:end] = rng.choice((b"", flipped, token, bytes(data[start:end]) * rng.choice((2, 300))))
-    return bytes(data)
 
 
 async def send_mutated(port: int, rng: random.Random, source: str) -> None:
     """Send one input in one or two parts and leave in one of four ways."""
-    data, way = mutate(rng), rng.choice(LEAVING)
+    data, way = mutate(rng, SEEDS), rng.choice(LEAVING)
     cut = rng.randrange(len(data) + 1)
     try:
         client = await RawClient.connect(port, source)
