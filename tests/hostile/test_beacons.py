@@ -5,17 +5,16 @@ counted on the wire, is in tests/hosts/test_beacon_flood.py.
 """
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from random import Random
-from typing import Self
 
 import pytest
 
 from cluster.address import parse_address
 from cluster.beacon import BEACON_BYTES, Beacon, BeaconCodec, open_beacon_key
 from cluster.candidates import BEACON_DIALS_PER_S
+from tests.background import Background
 from tests.hostile.siege import LONG, besieged, two_nodes
 from tests.processes import Cluster
 
@@ -29,29 +28,23 @@ def nodes() -> Iterator[Cluster]:
         yield made
 
 
-class DeadEnd(threading.Thread):
+class DeadEnd(Background):
     """A port on which nobody is a node: connections are counted and closed."""
 
     def __init__(self) -> None:
         super().__init__()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._socket.settimeout(0.05)
-        self._over = threading.Event()
         self.port = int(self._socket.getsockname()[1])
         self.dials = 0
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
     def __exit__(self, *exception: object) -> None:
-        self._over.set()
-        self.join()
+        super().__exit__(*exception)
         self._socket.close()
 
     def run(self) -> None:
         """Count until told to stop."""
-        while not self._over.is_set():
+        while not self.over.is_set():
             try:
                 self._socket.accept()[0].close()
                 self.dials += 1

@@ -11,7 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.background import Background
 
 if TYPE_CHECKING:
     from tests.hosts.nodes import HostNode
@@ -84,27 +86,18 @@ class Ledger:
         )
 
 
-class Poster(threading.Thread):
+class Poster(Background):
     """Posts records of its own to some nodes in turn, `per_s` a second in all, until the block ends."""
 
     def __init__(self, ledger: Ledger, nodes: Sequence["HostNode"], prefix: str, per_s: float = 5.0) -> None:
-        super().__init__(name=prefix)
+        super().__init__(prefix)
         self._ledger = ledger
         self._nodes = itertools.cycle(nodes)
         self._pause_s = 1 / per_s
-        self._over = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._over.set()
-        self.join()
 
     def run(self) -> None:
         """Post until told to stop."""
         for number in itertools.count():
             self._ledger.post(next(self._nodes), f"{self.name}{number}", f"{self.name} says {number}")
-            if self._over.wait(self._pause_s):
+            if self.over.wait(self._pause_s):
                 return

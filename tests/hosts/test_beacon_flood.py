@@ -3,16 +3,15 @@
 import contextlib
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 from cluster.candidates import BEACON_DIALS_PER_S, DIALS_IN_FLIGHT_MAX
+from tests.background import Background
 from tests.hosts.network import Host, Network, network
 from tests.hosts.nodes import HostCluster, HostNode, host_cluster, seconds
 from tests.hosts.watch import Watch
@@ -59,26 +58,17 @@ def flood(host: Host, cluster: HostCluster) -> Generator[Flood, None, None]:
             made.per_s = float(process.communicate()[0])
 
 
-class InFlight(threading.Thread):
+class InFlight(Background):
     """Looks, every few milliseconds, how many connections each node is waiting for; keeps the most."""
 
     def __init__(self, nodes: list[HostNode]) -> None:
         super().__init__()
         self._tables = [Path(f"/proc/{n.pid}/net/tcp") for n in nodes]
-        self._over = threading.Event()
         self.most = 0
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._over.set()
-        self.join()
 
     def run(self) -> None:
         """Look until told to stop."""
-        while not self._over.wait(0.02):
+        while not self.over.wait(0.02):
             for table in self._tables:
                 # The table changes while it is read: those in two readings were there together in between.
                 self.most = max(self.most, len(_waiting(table) & _waiting(table)))

@@ -6,18 +6,17 @@ So it sees what a packet filter on the host throws away, and nothing that the ho
 import contextlib
 import socket
 import struct
-import threading
 import time
 from collections import Counter
-from typing import Self
 
+from tests.background import Background
 from tests.hosts.network import Host
 
 _ETH_P_IP = 0x0800
 _SYN, _ACK = 0x02, 0x10
 
 
-class Watch(threading.Thread):
+class Watch(Background):
     """Counts the packets that come to a host's own address, until the block ends.
 
     Attributes:
@@ -33,23 +32,17 @@ class Watch(threading.Thread):
         with host.space.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
         self._socket.settimeout(0.1)
-        self._over = threading.Event()
         self._seen: set[tuple[str, int, int]] = set()
         self.connects: dict[str, list[float]] = {}
         self.others: Counter[tuple[str, str]] = Counter()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
     def __exit__(self, *exception: object) -> None:
-        self._over.set()
-        self.join()
+        super().__exit__(*exception)
         self._socket.close()
 
     def run(self) -> None:
         """Count."""
-        while not self._over.is_set():
+        while not self.over.is_set():
             with contextlib.suppress(TimeoutError):
                 packet = self._socket.recv(2048)
                 if packet[16:20] == self._address:

@@ -5,14 +5,15 @@
 
 import os
 import signal
-import threading
 import time
+from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from cluster.key import ClusterKey
+from tests.background import Background
 from tests.processes import NodeProcess, cluster, wait_until
 
 LONG = os.environ.get("DAYFLY_TEST_LONG", "") not in ("", "0")
@@ -27,13 +28,12 @@ STEP_S = 10.0 if LONG else 0.3
 OLD, NEW = ClusterKey(b"o" * 32), ClusterKey(b"n" * 32)
 
 
-class Poster(threading.Thread):
+class Poster(Background):
     """Posts to all nodes in turn, at a steady rate, until told to stop."""
 
     def __init__(self, nodes: list[NodeProcess]) -> None:
         super().__init__()
         self._nodes = nodes
-        self.over = threading.Event()
         self.answers: list[int] = []
 
     def run(self) -> None:
@@ -82,10 +82,8 @@ def test_a_key_is_replaced_under_load_and_nothing_is_lost(tmp_path: Path) -> Non
             made.add("--key-file", str(file))
         made.wait_linked()
         assert all(all_on(node, OLD) for node in made.nodes)
-        posters = [Poster(made.nodes) for _ in range(POSTERS)]
-        for poster in posters:
-            poster.start()
-        try:
+        with ExitStack() as stack:
+            posters = [stack.enter_context(Poster(made.nodes)) for _ in range(POSTERS)]
             for keys in ((OLD, NEW), (NEW, OLD)):
                 for node, file in zip(made.nodes, files, strict=True):
                     turn(node, file, *keys)
@@ -96,11 +94,6 @@ def test_a_key_is_replaced_under_load_and_nothing_is_lost(tmp_path: Path) -> Non
             for node in made.nodes:
                 wait_until(lambda node=node: all_on(node, NEW), f"{node.port} is on the new key")  # type: ignore[misc]
             time.sleep(STEP_S)
-        finally:
-            for poster in posters:
-                poster.over.set()
-            for poster in posters:
-                poster.join()
         answers = [status for poster in posters for status in poster.answers]
         assert len(answers) > 20
         assert set(answers) == {201}
