@@ -54,6 +54,9 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
+SAME: Final = Answer(304, "It is the one that the client has (If-None-Match).")
+
+
 class Operation(NamedTuple):
     """What one route takes and gives.
 

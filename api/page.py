@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self
 from quart import Blueprint, Response, request
 
 from api.errors import Problem
-from api.operation import TEXT, Answer, Operation, Parameter, operation
+from api.operation import SAME, TEXT, Answer, Operation, Parameter, operation
 
 FOLDER: Final = Path(__file__).parent / "static"
 PAGE: Final = "index.html"
@@ -38,9 +38,6 @@ HEADERS: Final = {
 """With every part. `no-cache`: kept, but asked for by its tag each time, so that after an upgrade no browser
 puts new and old parts together; an answer of no bytes costs nothing on a local network. Trusted types: a
 script that would set markup from text is stopped by the browser (W3C Trusted Types)."""
-
-
-SAME: Final = Answer(304, "It is the one that the client has.")
 
 
 class Part(NamedTuple):

@@ -11,7 +11,7 @@ from api.cursor import PAGE_WAIT, PREFIX, SINCE, Position, make_cursor, parse_si
 from api.errors import Problem
 from api.feeds import Feeds
 from api.ids import ID, check_id_encoding
-from api.operation import JSON, NDJSON, PLAIN, RECORD, TEXT, Answer, Operation, Parameter, operation
+from api.operation import JSON, NDJSON, PLAIN, RECORD, SAME, TEXT, Answer, Operation, Parameter, operation
 from api.parse import TIMEOUT, WAIT, parse_json, parse_limit, parse_text
 from api.posting import body_bytes, not_saved, outcome, saved, submit
 from api.receipts import Wait, asked, begin
@@ -69,7 +69,7 @@ _PUT = Operation((_HELD, *_RECEIPTS), (*RECORD, "bad-origin"), (ID, WAIT, TIMEOU
 _GET = Operation(
     (
         Answer(200, "The record.", {JSON: RecordView}, {"ETag": "Its digest.", "Cache-Control": "Its life."}),
-        Answer(304, "It is the one that the client has (If-None-Match)."),
+        SAME,
     ),
     ("bad-id", "not-found"),
     (ID,),

@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 
 from api.access import Credentials
 from api.openapi import Route, make_document, openapi_path
-from api.operation import JSON, TEXT, Answer, Operation, operation, operation_of
+from api.operation import JSON, SAME, TEXT, Answer, Operation, operation, operation_of
 from api.page import TYPES, Part, answer_part
 from api.reference_page import make_page
 from node import VERSION
@@ -28,7 +28,6 @@ POLICY: Final = {
 """Here, unlike on the dashboard, no script at all."""
 
 _TAG: Final = {"ETag": "Of this very text."}
-_SAME = Answer(304, "It is the one that the client has (If-None-Match).")
 
 
 def add_reference(app: QuartTrio, credentials: Credentials) -> None:
@@ -60,13 +59,13 @@ def _make_blueprint(parts: dict[str, Part]) -> Blueprint:
     routes = Blueprint("reference", __name__)
 
     @routes.get("/openapi.json")
-    @operation(Operation((Answer(200, "The document.", {JSON: {"type": "object"}}, _TAG), _SAME)))
+    @operation(Operation((Answer(200, "The document.", {JSON: {"type": "object"}}, _TAG), SAME)))
     async def openapi_json() -> Response:
         """Describe every route of this node: OpenAPI 3.1."""
         return answer_part(parts["document"], POLICY)
 
     @routes.get("/docs")
-    @operation(Operation((Answer(200, "The page.", {"text/html": TEXT}, _TAG), _SAME)))
+    @operation(Operation((Answer(200, "The page.", {"text/html": TEXT}, _TAG), SAME)))
     async def docs() -> Response:
         """Describe every route of this node, for people."""
         return answer_part(parts["page"], POLICY)
