@@ -7,6 +7,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response, request
 
+from api.body import client_address
 from api.cursor import PAGE_WAIT, PREFIX, SINCE, Position, make_cursor, parse_since, parse_wait_s
 from api.errors import Problem
 from api.feeds import Feeds
@@ -142,8 +143,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         limit = parse_limit(limit_text, LIMIT_DEFAULT, LIMIT_MAX)
         page = await _page(node, position, prefix, limit)
         if wait_s and not page.records:
-            client = request.scope["client"]
-            page = await _awaited(feeds, page, prefix, limit, wait_s, client[0] if client else "")
+            page = await _awaited(feeds, page, prefix, limit, wait_s, client_address(request.scope))
         return _json(page)
 
     return routes

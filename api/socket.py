@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, WebsocketScope
 
+from api.body import client_address
 from api.exchange import CUT
 
 GOING_AWAY: Final = 1001
@@ -64,7 +65,7 @@ class Socket:
     @property
     def address(self) -> str:
         """The client's address."""
-        return self._scope["client"][0] if self._scope["client"] else ""
+        return client_address(self._scope)
 
     def argument(self, name: str) -> str:
         """Return the first value of a query argument; empty if there is none."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import trio
 from quart import Blueprint, Response, request
 
-from api.body import Live, LiveResponse
+from api.body import Live, LiveResponse, client_address
 from api.cursor import PREFIX, SINCE, parse_since
 from api.feed import Feed
 from api.feeds import Feeds, Reader
@@ -45,7 +45,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         if last_seen := request.headers.get("last-event-id"):
             position = parse_since(last_seen, boot, wall_ms, newest_seq)
         wants_lines = request.accept_mimetypes.best_match([SSE, NDJSON]) == NDJSON
-        address, prefix = client_address(), request.args.get("prefix", "")
+        address, prefix = client_address(request.scope), request.args.get("prefix", "")
 
         def begin() -> Live:
             reader = feeds.open("ndjson" if wants_lines else "sse", address)
@@ -61,12 +61,6 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         return LiveResponse({**_HEADERS, "content-type": NDJSON if wants_lines else SSE}, begin)
 
     return routes
-
-
-def client_address() -> str:
-    """Return the address the request came from."""
-    client = request.scope["client"]
-    return client[0] if client else ""
 
 
 async def _pieces(reader: Reader, feed: Feed, form: Lines | ServerSentEvents) -> AsyncGenerator[bytes]:
