@@ -49,6 +49,11 @@ Headers = Sequence[tuple[bytes, bytes]]
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("api.access")
 
 
+def is_writing(method: str, path: str) -> bool:
+    """Tell whether a request changes something if it is let in. `method`: upper case."""
+    return method not in SAFE_METHODS and path not in READING_POSTS
+
+
 class Right(IntEnum):
     """What credentials are good for; each includes those before it."""
 
@@ -145,7 +150,7 @@ class Access:
         problem = check_host_and_origin(headers, method, is_websocket, self._hosts_allowed)
         if problem is not None or path in OPEN_PATHS:
             return problem
-        writes = not is_websocket and method not in SAFE_METHODS and path not in READING_POSTS
+        writes = not is_websocket and is_writing(method, path)
         problem = self._check_credentials(headers, writes, address, now_s)
         if problem is None and writes:
             problem = self._check_rate(address, now_s)

@@ -18,12 +18,11 @@ from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from api.access import READING_POSTS
+from api.access import is_writing
 from api.errors import Problem, render
 from api.exchange import CUT
 from api.guard import Guard
 from api.limits import HttpLimits
-from api.origin import SAFE_METHODS
 
 GUARD_EXTENSION = "dayfly.guard"
 """Where `serve` puts the server's Guard into a scope's extensions."""
@@ -65,7 +64,7 @@ class LeanHTTP(TrioASGIHTTPConnection):
             whole = await self._read(body, guard.limits.body_timeout_s, receive)
             if whole is None:
                 return
-            if self.scope["method"] not in SAFE_METHODS and self.scope["path"] not in READING_POSTS:
+            if is_writing(self.scope["method"], self.scope["path"]):
                 guard.access.take_post(
                     client_address(self.scope), self._header(b"content-type"), whole, trio.current_time()
                 )

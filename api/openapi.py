@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from api.access import OPEN_PATHS, READING_POSTS, Credentials
+from api.access import OPEN_PATHS, Credentials, is_writing
 from api.errors import STATUS_BY_CODE, TITLE_BY_CODE, ProblemView
 from api.operation import ACCESS, ANYWHERE, Answer, Operation, Shape
 
@@ -162,7 +162,7 @@ def _security(route: Route, credentials: Credentials) -> list[Json]:
     """Say which credentials are needed; an empty object among them says that none is."""
     if route.path in OPEN_PATHS or not (credentials.protect_writing or credentials.protect_reading):
         return []
-    writes = route.method != "GET" and route.path not in READING_POSTS
+    writes = is_writing(route.method, route.path)
     needed = credentials.protect_writing if writes else credentials.protect_reading
     return [*([] if needed else [{}]), {"basic": []}, {"bearer": []}]
 
