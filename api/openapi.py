@@ -16,12 +16,12 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from api.access import OPEN_PATHS, Credentials, is_writing
-from api.errors import STATUS_BY_CODE, TITLE_BY_CODE, ProblemView
+from api.errors import CODE_BY_HEAD_STATUS, STATUS_BY_CODE, TITLE_BY_CODE, ProblemView
 from api.operation import ACCESS, ANYWHERE, Answer, Operation, Shape
 
 PROBLEM: Final = "application/problem+json"
 
-HEAD_STATUSES: Final = frozenset({400, 431, 501, 505})
+HEAD_STATUSES: Final = frozenset({400, *CODE_BY_HEAD_STATUS})
 """Given before the route is known: always as problem+json."""
 
 _HEADERS: Final[dict[int, dict[str, str]]] = {
