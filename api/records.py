@@ -62,11 +62,11 @@ _BATCH = Answer(
 _RAW = {"type": "string", "minLength": 1, "description": "The record's raw. Any other type is taken as this."}
 _POST = Operation(
     (_BATCH, *_RECEIPTS),
-    ("bad-json", *RECORD, "bad-origin"),
+    ("bad-json", *RECORD),
     (WAIT, TIMEOUT),
     {JSON: PostedRecord, NDJSON: {**TEXT, "description": "One `PostedRecord` a line."}, PLAIN: _RAW},
 )
-_PUT = Operation((_HELD, *_RECEIPTS), (*RECORD, "bad-origin"), (ID, WAIT, TIMEOUT), {PLAIN: _RAW})
+_PUT = Operation((_HELD, *_RECEIPTS), RECORD, (ID, WAIT, TIMEOUT), {PLAIN: _RAW})
 _GET = Operation(
     (
         Answer(200, "The record.", {JSON: RecordView}, {"ETag": "Its digest.", "Cache-Control": "Its life."}),

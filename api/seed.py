@@ -52,11 +52,11 @@ _DECODER = msgspec.json.Decoder(SeedRecord)
 
 _POST = Operation(
     (Answer(200, "`ok`, or `Data exists`: the same id and raw are held already.", {JSON: SeedAnswer}),),
-    ("bad-json", *RECORD, "bad-origin"),
+    ("bad-json", *RECORD),
     body={JSON: SeedRecord},
     refusal=SeedAnswer,
 )
-_LIST = Operation((Answer(200, "The records.", {JSON: SeedListing}),), ("bad-origin",), refusal=SeedAnswer)
+_LIST = Operation((Answer(200, "The records.", {JSON: SeedListing}),), refusal=SeedAnswer)
 
 
 def make_blueprint(node: Node) -> Blueprint:
