@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from api.access import is_writing
 from api.errors import Problem, render
 from api.exchange import CUT
-from api.guard import Guard
+from api.guard import Guard, no_room
 from api.limits import HttpLimits
 
 GUARD_EXTENSION = "dayfly.guard"
@@ -188,7 +188,7 @@ class _Body:
             if self._size + len(piece) > limit:
                 raise Problem("too-large", f"the body has more than {limit} bytes")
             if not self._guard.take(len(piece)):
-                raise Problem("busy", "the bodies in hand leave no room for this one", {"retry-after": "1"})
+                raise no_room()
             self._size += len(piece)
             self._pieces.append(piece)
             if not message["more_body"]:

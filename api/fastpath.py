@@ -16,7 +16,7 @@ import h11
 import trio
 
 from api.errors import Problem, internal
-from api.guard import Guard
+from api.guard import Guard, no_room
 from api.inbox import log_failure
 from api.reply import Handler, Reply
 
@@ -60,8 +60,7 @@ class FastPath:
         """Answer a request that `body_bytes` let pass. Whatever goes wrong becomes the reply."""
         path = target.decode("ascii")
         if not self._guard.take(len(body)):
-            busy = Problem("busy", "the bodies in hand leave no room for this one", {"retry-after": "1"})
-            return Reply.refusing(busy, path)
+            return Reply.refusing(no_room(), path)
         try:
             access, now_s = self._guard.access, trio.current_time()
             problem = access.check(headers, "POST", path, address, now_s, is_websocket=False)

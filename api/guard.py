@@ -11,8 +11,14 @@ import trio
 
 from api.access import Access
 from api.counts import ServerStatistics
+from api.errors import Problem
 from api.limits import HttpLimits
 from api.rates import counted_address
+
+
+def no_room() -> Problem:
+    """Refuse a body that `Guard.take` had no room for."""
+    return Problem("busy", "the bodies in hand leave no room for this one", {"retry-after": "1"})
 
 
 class Guard:
