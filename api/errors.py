@@ -11,6 +11,11 @@ import msgspec
 
 SEED_ROUTES: Final = frozenset({"/postNewData", "/listAllRecentData"})
 
+PROBLEM_JSON: Final = "application/problem+json"
+
+SEED_JSON: Final = "application/json; charset=utf-8"
+"""What the original routes answer with, as the original did."""
+
 STATUS_BY_CODE: Final[dict[str, int]] = {
     "bad-json": 400,
     "bad-request": 400,
@@ -135,10 +140,10 @@ def render(problem: Problem, path: str) -> tuple[int, dict[str, str], bytes]:
     if path in SEED_ROUTES:
         msg = _SEED_MSG_BY_CODE.get(problem.code, TITLE_BY_CODE[problem.code])
         body = msgspec.json.encode(SeedAnswer(False, msg))
-        content_type = "application/json; charset=utf-8"
+        content_type = SEED_JSON
     else:
         body = problem_json(problem)
-        content_type = "application/problem+json"
+        content_type = PROBLEM_JSON
     return problem.status, {**problem.headers, "content-type": content_type}, body
 
 

@@ -16,10 +16,8 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from api.access import OPEN_PATHS, Credentials, is_writing
-from api.errors import CODE_BY_HEAD_STATUS, STATUS_BY_CODE, TITLE_BY_CODE, ProblemView
-from api.operation import ACCESS, ANYWHERE, Answer, Operation, Shape
-
-PROBLEM: Final = "application/problem+json"
+from api.errors import CODE_BY_HEAD_STATUS, PROBLEM_JSON, STATUS_BY_CODE, TITLE_BY_CODE, ProblemView
+from api.operation import ACCESS, ANYWHERE, JSON, Answer, Operation, Shape
 
 HEAD_STATUSES: Final = frozenset({400, *CODE_BY_HEAD_STATUS})
 """Given before the route is known: always as problem+json."""
@@ -198,9 +196,9 @@ def _refusal(declared: Operation, status: int, codes: list[str], shapes: _Shapes
     problem = {"allOf": [shapes.schema(ProblemView), narrowed]}
     content: Json = {}
     if declared.refusal is None or status in HEAD_STATUSES:
-        content[PROBLEM] = {"schema": problem}
+        content[PROBLEM_JSON] = {"schema": problem}
     if declared.refusal is not None:
-        content["application/json"] = {"schema": shapes.schema(declared.refusal)}
+        content[JSON] = {"schema": shapes.schema(declared.refusal)}
     titles = "; ".join(f"`{code}`: {TITLE_BY_CODE[code]}" for code in codes)
     shown: Json = {"description": f"{HTTPStatus(status).phrase}. {titles}.", "content": content}
     if status in _HEADERS:

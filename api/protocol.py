@@ -37,7 +37,7 @@ from hypercorn.typing import (
     WorkerContext,
 )
 
-from api.errors import CODE_BY_HEAD_STATUS, Problem, problem_json
+from api.errors import CODE_BY_HEAD_STATUS, PROBLEM_JSON, Problem, problem_json
 from api.exchange import GuardedHTTPStream, GuardedWSStream
 from api.fastpath import FastPath, Headers
 from api.heads import is_websocket, refusal_status
@@ -205,7 +205,7 @@ class GuardedH11(H11Protocol):
         code = CODE_BY_HEAD_STATUS.get(status_code, "bad-request")
         body = problem_json(Problem(code, "the request's head or framing is not acceptable"))
         headers = [
-            (b"content-type", b"application/problem+json"),
+            (b"content-type", PROBLEM_JSON.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
             *self.config.response_headers("h11"),

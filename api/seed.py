@@ -11,7 +11,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response
 
-from api.errors import SeedAnswer
+from api.errors import SEED_JSON, SeedAnswer
 from api.operation import JSON, RECORD, Answer, Operation, operation
 from api.parse import parse_json
 from api.posting import body_bytes, saved, submit
@@ -27,9 +27,8 @@ PAGE_BYTES = 128 * 1024
 """Where a page is sent even if it has fewer records. It is what one client that does not read makes the node
 hold, twice over; with 64 KiB a listing of 1 kB records costs half as much CPU again."""
 
-_JSON = "application/json; charset=utf-8"
-_OK = Reply(200, {"content-type": _JSON}, msgspec.json.encode(SeedAnswer(True, "ok")))
-_EXISTS = Reply(200, {"content-type": _JSON}, msgspec.json.encode(SeedAnswer(True, "Data exists")))
+_OK = Reply(200, {"content-type": SEED_JSON}, msgspec.json.encode(SeedAnswer(True, "ok")))
+_EXISTS = Reply(200, {"content-type": SEED_JSON}, msgspec.json.encode(SeedAnswer(True, "Data exists")))
 _GO_ESCAPES = ((b"<", rb"\u003c"), (b">", rb"\u003e"), (b"&", rb"\u0026"))
 _GO_SEPARATORS = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 
@@ -74,7 +73,7 @@ def make_blueprint(node: Node) -> Blueprint:
     @operation(_LIST)
     async def list_all_recent_data() -> Response:
         """List every living record, oldest first."""
-        response = Response(_listing(node, turn), 200, {"content-type": _JSON})
+        response = Response(_listing(node, turn), 200, {"content-type": SEED_JSON})
         response.timeout = None
         return response
 

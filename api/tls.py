@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from api.errors import Problem, problem_json
+from api.errors import PROBLEM_JSON, Problem, problem_json
 
 RECEIVE_BYTES_MAX: Final = 64 * 1024
 """Bytes asked of the socket at once; four of TLS's largest records."""
@@ -80,7 +80,7 @@ def _read(file: Path, what: str, mark: str, setting: str) -> None:
 def _plain_answer() -> bytes:
     """Answer a request that came without TLS; a person sees why nothing else would have come."""
     body = problem_json(Problem("bad-request", "this port speaks HTTPS only; write https:// in the address"))
-    head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\nconnection: close\r\n"
+    head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM_JSON}\r\nconnection: close\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
