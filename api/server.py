@@ -197,7 +197,6 @@ def _config(limits: HttpLimits) -> Config:
     config.h11_max_incomplete_size = limits.header_bytes_max
     config.websocket_ping_interval = limits.websocket_ping_interval_s
     config.websocket_max_message_size = limits.websocket_message_bytes_max
-    config.alpn_protocols = ["http/1.1"]
     return config
 
 
