@@ -98,7 +98,7 @@ class FeedStatistics:
         self.records: Counter[str] = Counter()
         self.refused = 0
 
-    def view(self) -> FeedCounts:
+    def snapshot(self) -> FeedCounts:
         """Return the counts as they are now."""
         return FeedCounts(
             dict(self.open), dict(self.opened), dict(self.cut), dict(self.records), self.refused

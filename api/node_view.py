@@ -117,7 +117,7 @@ def node_view(feeds: Feeds, limits: HttpLimits, statistics: ServerStatistics) ->
         gossip=node.gossip_totals(),
         loop_lag=node.lag.view(),
         clients=statistics.snapshot(),
-        feeds=feeds.statistics.view(),
+        feeds=feeds.statistics.snapshot(),
         limits=_limits_view(feeds, limits),
     )
 
