@@ -22,7 +22,7 @@ from node.client import Client, NodeRefused, NodeUnreachable
 from node.commands import client_of, ending, plain
 from node.config import Config
 from node.connect import NodeAddress
-from node.findings import Answers, Dial, Facts, Finding, Join, exit_code, findings
+from node.findings import Answers, Dial, Facts, Finding, Join, exit_code, findings, linked
 from node.key_files import KeyFileError, read_signature
 from node.keys import read_cluster_keys
 from node.logs import configure
@@ -97,9 +97,8 @@ async def examine(config: Config, client: Client) -> Facts:
         for seed in config.join:
             nursery.start_soon(_look_up, seed, facts.joins)
         if answers.node is not None:
-            linked = [p["address"] for p in answers.peers if p["state"] in ("up", "suspect")]
-            for address in linked[:DIALS_MAX]:
-                nursery.start_soon(_try, address, facts.dialled)
+            for peer in linked(answers)[:DIALS_MAX]:
+                nursery.start_soon(_try, peer["address"], facts.dialled)
             for address in _own_addresses(answers.node):
                 nursery.start_soon(_try, address, facts.own)
     return facts

@@ -211,7 +211,7 @@ def _multicast(facts: Facts) -> Iterator[Finding]:
 
 
 def _joins(facts: Facts) -> Iterator[Finding]:
-    alone: Level = "warning" if _linked(facts) else "bad"
+    alone: Level = "warning" if linked(facts.answers) else "bad"
     for join in facts.joins:
         answered = [dial.address for dial in join.dials if not dial.error]
         if join.error:
@@ -226,11 +226,11 @@ def _joins(facts: Facts) -> Iterator[Finding]:
 
 
 def _peers(facts: Facts) -> Iterator[Finding]:
-    linked = _linked(facts)
+    peers = linked(facts.answers)
     closed = {dial.address: dial.error for dial in facts.dialled if dial.error}
-    shown = ", ".join(peer["name"] for peer in linked[:8]) + (", …" if len(linked) > 8 else "")
-    yield Finding("peers", "good", f"{len(linked)} linked: {shown}" if linked else "no other node is linked")
-    for peer in linked:
+    shown = ", ".join(peer["name"] for peer in peers[:8]) + (", …" if len(peers) > 8 else "")
+    yield Finding("peers", "good", f"{len(peers)} linked: {shown}" if peers else "no other node is linked")
+    for peer in peers:
         if peer["address"] in closed:
             found = f"{peer['name']} is linked, but {peer['address']} does not answer from here"
             fix = "let the firewall there pass this port, or only it can make the link"
@@ -244,11 +244,11 @@ def _peers(facts: Facts) -> Iterator[Finding]:
             yield Finding(code, "bad", found, FIXES.get(code, "look into the logs of both nodes"))
         else:
             fix = "start the node there, or let the firewall pass this port"
-            yield Finding("peer", "warning" if linked else "bad", found, fix)
+            yield Finding("peer", "warning" if peers else "bad", found, fix)
 
 
 def _clocks(facts: Facts) -> Iterator[Finding]:
-    offsets = [(p["name"], p["offset_ms"]) for p in _linked(facts) if p["offset_ms"] is not None]
+    offsets = [(p["name"], p["offset_ms"]) for p in linked(facts.answers) if p["offset_ms"] is not None]
     far = [(name, ms) for name, ms in offsets if abs(ms) > CLOCK_WARN_MS]
     for name, ms in far:
         side = "ahead of" if ms > 0 else "behind"
@@ -290,7 +290,6 @@ def _journal(node: dict[str, Any]) -> Finding:
     if journal["trouble"]:
         fix = f"make room on the disk of {journal['path']}, or repair it"
         return Finding("journal", "bad", journal["trouble"], fix)
-
     if journal["set_aside"]:
         found = f"it was damaged at the start; what was left lies in {journal['set_aside']}"
         return Finding("journal", "warning", found, "look at the disk, then remove that folder")
@@ -306,5 +305,6 @@ def _lag(node: dict[str, Any]) -> Finding:
     return Finding("loop lag", "bad" if recent_ms >= LAG_BAD_MS else "warning", found, fix)
 
 
-def _linked(facts: Facts) -> list[dict[str, Any]]:
-    return [peer for peer in facts.answers.peers if peer["state"] in ("up", "suspect")]
+def linked(answers: Answers) -> list[dict[str, Any]]:
+    """Return the peers that the node has a link with."""
+    return [peer for peer in answers.peers if peer["state"] in ("up", "suspect")]
