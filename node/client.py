@@ -127,17 +127,21 @@ class Client:
         Raises:
             NodeRefused, NodeUnreachable.
         """
-        more, begun = True, False
-        while more:
-            page = self.page(since, prefix)
-            if begun and page.reset:
-                raise NodeUnreachable("the node went away in the middle of its listing")
+        for page in self.pages(since=since, prefix=prefix):
             yield from page.records
-            since, more, begun = page.next, page.more, True
 
-    def page(self, since: str, prefix: str = "", count_max: int = PAGE_RECORDS) -> Page:
-        """Read one page of a listing; arguments and errors as for `list`."""
-        query = urlencode({"since": since, "prefix": prefix, "limit": count_max})
+    def pages(self, *, since: str = "all", prefix: str = "") -> Iterator[Page]:
+        """Yield what `list` does, a page at a time; arguments and errors as there."""
+        page = self._page(since, prefix)
+        yield page
+        while page.more:
+            page = self._page(page.next, prefix)
+            if page.reset:
+                raise NodeUnreachable("the node went away in the middle of its listing")
+            yield page
+
+    def _page(self, since: str, prefix: str) -> Page:
+        query = urlencode({"since": since, "prefix": prefix, "limit": PAGE_RECORDS})
         with self.ask("GET", f"/v1/records?{query}") as answer:
             return msgspec.json.decode(answer.read(), type=Page)
 

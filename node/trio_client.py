@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import trio
 
-from node.client import Client, NodeUnreachable, Receipt, Record, Watch, WatchState
+from node.client import Client, Receipt, Record, Watch, WatchState
 from node.following import Delivery
 
 __all__ = ["TrioClient", "TrioWatch"]
@@ -47,14 +47,10 @@ class TrioClient:
 
     async def list(self, *, since: str = "all", prefix: str = "") -> AsyncGenerator[Record]:
         """Yield living records; see `Client.list`. Close it if it is left before its end (`aclosing`)."""
-        more, begun = True, False
-        while more:
-            page = await _run(partial(self._client.page, since, prefix))
-            if begun and page.reset:
-                raise NodeUnreachable("the node went away in the middle of its listing")
+        pages = self._client.pages(since=since, prefix=prefix)
+        while (page := await _run(partial(next, pages, None))) is not None:
             for record in page.records:
                 yield record
-            since, more, begun = page.next, page.more, True
 
     async def get(self, id: str) -> Record | None:
         """Return the record held under this id, or None; see `Client.get`."""
