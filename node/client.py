@@ -27,7 +27,7 @@ from node.admission import new_id
 from node.connect import NodeAddress
 from node.following import Page, Record, WatchState
 from node.receipts import Reach
-from node.request import JSON, OCTETS, NodeRefused, NodeUnreachable, connect, refusal, send
+from node.request import JSON, OCTETS, PAGE_RECORDS, NodeRefused, NodeUnreachable, connect, refusal, send
 from node.watching import Watch
 
 __all__ = [
@@ -41,9 +41,6 @@ __all__ = [
     "Watch",
     "WatchState",
 ]
-
-PAGE_RECORDS = 1000
-"""Records asked for at once when listing: as many as a node gives."""
 
 
 class Receipt(msgspec.Struct, frozen=True):

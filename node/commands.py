@@ -15,7 +15,7 @@ import click
 
 from node.client import Client, NodeRefused, NodeUnreachable
 from node.connect import BadOption, NodeAddress, node_options
-from node.request import lines
+from node.request import JSON, NDJSON, OCTETS, lines
 
 COLUMN_GAP, LAST_COLUMN_MIN, OTHER_COLUMNS_MAX = 3, 12, 40
 """Cells of a table: between columns, of the last one at least, of any other at most."""
@@ -69,9 +69,9 @@ def post(
     else:
         body = sys.stdin.buffer.read()
     path = "/v1/records" if id is None else f"/v1/records/{quote(id, safe='')}"
-    method, kind = "POST" if id is None else "PUT", "application/octet-stream"
+    method, kind = "POST" if id is None else "PUT", OCTETS
     if key_file is not None:
-        method, path, kind, body = "POST", "/v1/records", "application/json", _signed(key_file, id, body)
+        method, path, kind, body = "POST", "/v1/records", JSON, _signed(key_file, id, body)
     given = {"wait": wait, "timeout": timeout}
     query = urlencode({k: v for k, v in given.items() if v is not None})
     with _ask(node, method, f"{path}?{query}".rstrip("?"), body, content_type=kind) as answer:
@@ -100,7 +100,7 @@ def list_records(
     """List living records, in the order they arrived at the node."""
     given = {"since": since, "prefix": prefix, "limit": limit}
     query = urlencode({k: v for k, v in given.items() if v is not None})
-    with _ask(node, "GET", f"/v1/records?{query}", accept="application/x-ndjson") as answer:
+    with _ask(node, "GET", f"/v1/records?{query}", accept=NDJSON) as answer:
         if _as_json(as_json):
             for line in chain.from_iterable(lines(answer.read1)):
                 record = json.loads(line)  # also finds a line that was cut off
@@ -186,8 +186,8 @@ def _ask(
     method: str,
     path: str,
     body: bytes | None = None,
-    accept: str = "application/json",
-    content_type: str = "application/octet-stream",
+    accept: str = JSON,
+    content_type: str = OCTETS,
 ) -> Generator[http.client.HTTPResponse, None, None]:
     """Send one request and give its successful answer; any other outcome ends the process with a reason."""
     with ending(), client_of(node).ask(method, path, body, accept, content_type) as answer:

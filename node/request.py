@@ -11,6 +11,9 @@ from node.connect import NodeAddress
 
 JSON, NDJSON, OCTETS = "application/json", "application/x-ndjson", "application/octet-stream"
 
+PAGE_RECORDS = 1000
+"""Records asked for at once when listing: as many as a node gives."""
+
 
 class NodeRefused(Exception):
     """A node did not do what was asked. The asker's fault as a rule; nothing was stored.

@@ -15,7 +15,17 @@ import msgspec
 
 from node.connect import TIMEOUT_S, NodeAddress
 from node.following import Delivery, Following, Page, Progress, Record, WatchState
-from node.request import JSON, NDJSON, NodeRefused, NodeUnreachable, connect, lines, refusal, send
+from node.request import (
+    JSON,
+    NDJSON,
+    PAGE_RECORDS,
+    NodeRefused,
+    NodeUnreachable,
+    connect,
+    lines,
+    refusal,
+    send,
+)
 
 if TYPE_CHECKING:
     from node.client import Client
@@ -140,7 +150,7 @@ class Watch(Iterator[Record]):
         now = msgspec.json.decode(self._read(address, "/v1/node"), type=_Now)
         since, held = str(now.wall_ms - BEFORE_NOW_MS), list[Record]()
         while True:
-            query = urlencode({"since": since, "prefix": self._prefix, "limit": 1000})
+            query = urlencode({"since": since, "prefix": self._prefix, "limit": PAGE_RECORDS})
             page = msgspec.json.decode(self._read(address, f"/v1/records?{query}"), type=Page)
             held += page.records
             since = page.next
