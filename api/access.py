@@ -162,7 +162,7 @@ class Access:
         Raises:
             Problem: others of this address came first and left no room.
         """
-        if self._posts is None or (self._spares_own_machine and is_own_machine(address)):
+        if self._rates_of(address) is None:
             return
         is_batch = content_type.partition(b";")[0].strip().lower() == b"application/x-ndjson"
         lines = body.count(b"\n") + (not body.endswith(b"\n")) if is_batch else 1
@@ -170,12 +170,13 @@ class Access:
 
     def take_posts(self, address: str, records: int, now_s: float) -> None:
         """Count so many records that are about to be posted. Raises Problem as `take_post`."""
-        if self._posts is None or (self._spares_own_machine and is_own_machine(address)):
+        rates = self._rates_of(address)
+        if rates is None:
             return
         problem = self._check_rate(address, now_s)
         if problem is not None:
             raise problem
-        self._posts.take(address, records, now_s)
+        rates.take(address, records, now_s)
 
     def may_post(self, headers: Headers) -> bool:
         """Whether a WebSocket that was let in with these headers may post: `check` asks them for reading."""
@@ -215,10 +216,15 @@ class Access:
             return Problem("forbidden", "these credentials are good for reading only")
         return None
 
+    def _rates_of(self, address: str) -> AddressRates | None:
+        """Return the table in which an address's posts are counted; None if they are not."""
+        return None if self._spares_own_machine and is_own_machine(address) else self._posts
+
     def _check_rate(self, address: str, now_s: float) -> Problem | None:
-        if self._posts is None or (self._spares_own_machine and is_own_machine(address)):
+        rates = self._rates_of(address)
+        if rates is None:
             return None
-        wait_s = self._posts.wait_s(address, now_s)
+        wait_s = rates.wait_s(address, now_s)
         if wait_s <= 0:
             return None
         self._statistics.posts_limited += 1
