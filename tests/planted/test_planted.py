@@ -15,6 +15,8 @@ CATCHERS = {bug.catcher.name: bug.catcher for bug in BUGS}
 def test_a_planted_bug_is_caught(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its catcher, and with the words that belong to it."""
     with monkeypatch.context() as patch:
+        # Nobody reads this failure; with CI or -v pytest would draw the diff of two long lists for minutes.
+        patch.setattr("_pytest.assertion.util._reprcompare", None)
         bug.plant(patch)
         with pytest.raises((AssertionError, pytest.fail.Exception), match=bug.says):
             bug.catcher.run()
