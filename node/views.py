@@ -81,7 +81,6 @@ class LinksView:
     """How links are secured.
 
     Attributes:
-        code: of the two that refused each other, why in one word (`cluster`, `rules`, `key`, `clock`, ...).
         key: fingerprint of the key that issues; empty if the cluster is open.
         accepted: fingerprints of all keys that are accepted.
         peers, on_key: how many peers are linked, and how many of them have shown `key`.
