@@ -145,7 +145,7 @@ class Engine:
                     pass
             kept.append(effect)
         after = [e for p, why in closed.items() for e in self._link_down(v.LinkDown(p, why), now)]
-        self._plan(now)
+        self._plan()
         return kept + [e for e in after if not (isinstance(e, v.Send) and e.peer in closed)]
 
     def _dispatch(self, event: Input, now: Now) -> list[Effect]:
@@ -189,7 +189,7 @@ class Engine:
                 effects = []
             case _:
                 assert_never(event)
-        self._plan(now)
+        self._plan()
         return effects
 
     # --- links ------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class Engine:
         effects = self._dissemination.received(event, tuple(self.membership.peers), now)
         effects += self.receipts.changed((*event.stored, *event.lost))
         self._reconciliation.alive(event.peer, now)
-        effects += self._reconciliation.page(event, now) + self._reconciliation.resume()
+        effects += self._reconciliation.page(event) + self._reconciliation.resume()
         if event.rejected:
             reason = self.membership.rejected(event.peer, event.rejected, now)
             if reason is not None:
@@ -285,7 +285,7 @@ class Engine:
                 return [
                     v.Close(peer, "protocol", f"{type(message).__name__} has no place on a link that is up")
                 ]
-        self._plan(now)
+        self._plan()
         return effects
 
     # --- time -------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ class Engine:
         effects += self._reconciliation.tick(tuple(self.membership.peers), now) + self.receipts.tick(now)
         if self._beacons.due(now.s, complete=self.views.complete):
             effects.append(v.Announce())
-        self._plan(now)
+        self._plan()
         return effects
 
     def _publish(self, now: Now, *, leaving: bool = False) -> list[Effect]:
@@ -311,7 +311,7 @@ class Engine:
         digest = self.members.publish(now, self._rng.uniform(0.9, 1.1), leaving=leaving)
         return self._dissemination.published(digest, tuple(self.membership.peers), now)
 
-    def _plan(self, now: Now) -> None:
+    def _plan(self) -> None:
         """Keep what depends on the links in step with them."""
         times = [t for t in (self.membership.deadline_s, self.views.deadline_s) if t is not None]
         self._membership_s = min(times, default=None)

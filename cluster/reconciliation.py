@@ -205,7 +205,7 @@ class Reconciliation:
         session.held = step.message
         return effects + self.resume()
 
-    def page(self, event: Received, now: Now) -> list[Effect]:
+    def page(self, event: Received) -> list[Effect]:
         """A page of the peer's records has been admitted: ask for the next, or go on to reconcile."""
         session = self._session
         if session is None or session.peer != event.peer or not (session.fetching and event.of_page):
