@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from validator import Md5Signature, SignatureValidator
-from validator.keys import FILE_BYTES_MAX, HMAC, PUBLIC, PUBLISHER, Key, parse_keys, signed_bytes
+from validator.keys import (
+    FILE_BYTES_MAX,
+    HMAC,
+    PUBLIC,
+    PUBLISHER,
+    VALUE_BYTES,
+    Key,
+    parse_keys,
+    signed_bytes,
+)
 
 SECRET_FORBIDS = 0o077
 PUBLIC_FORBIDS = 0o022
@@ -124,8 +133,8 @@ def new_keys(publisher: str | None) -> list[Key]:
     import secrets
 
     if publisher is None:
-        return [Key(HMAC, "", secrets.token_bytes(32))]
+        return [Key(HMAC, "", secrets.token_bytes(VALUE_BYTES))]
     from validator.ed25519 import public_of
 
-    private = Key(PUBLISHER, publisher, secrets.token_bytes(32))
+    private = Key(PUBLISHER, publisher, secrets.token_bytes(VALUE_BYTES))
     return [private, public_of(private)]

@@ -14,7 +14,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 
-KEY_BYTES = 32
+VALUE_BYTES = 32
 """Of an HMAC secret (RFC 2104 advises no less than the hash's 32) and of both Ed25519 keys."""
 
 KEYS_MAX = 1_000
@@ -91,7 +91,7 @@ def _parse_key(line: str, number: int, kinds: tuple[str, ...]) -> Key:
         raise ValueError(f"line {number} has the wrong parts; a key is due as {due}")
     if not _BASE64URL.fullmatch(text):
         raise ValueError(
-            f"line {number} does not end with a key: {KEY_BYTES} bytes in base64url, 43 characters"
+            f"line {number} does not end with a key: {VALUE_BYTES} bytes in base64url, 43 characters"
         )
     value = urlsafe_b64decode(text + "=")
     key = Key(kind, name, value)
