@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.key import ClusterKey
+from node.key_files import SECRET_FORBIDS
 from node.settings import SETTINGS, Setting
 
 FILE_NAME = "dayfly.toml"
@@ -159,7 +160,7 @@ def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:
         raise ConfigError(f"{path}: {error}") from None
     texts = {s.key: str(table.get(s.key, "")) for s in SETTINGS if s.secret}
     secret = next((key for key, text in texts.items() if text and not text.startswith("file:")), None)
-    if secret is not None and mode & 0o077:
+    if secret is not None and mode & SECRET_FORBIDS:
         raise ConfigError(f"{path}: holds {secret} and is open to other users; type: chmod 600 {path}")
     unknown = sorted(set(table) - {s.key for s in SETTINGS})
     if unknown:
