@@ -1,4 +1,4 @@
-"""`dayfly keygen`: make a cluster key."""
+"""`dayfly keygen`: make a cluster key, or a key that records are signed with."""
 
 import os
 import secrets
@@ -8,13 +8,12 @@ import click
 
 from cluster.key import SECRET_BYTES, ClusterKey
 from node.commands import EXIT_REFUSED, EXIT_USAGE, end
-from node.record_keys import hmac_option, publisher_option, record_key_text
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write a new file.")
-@publisher_option
-@hmac_option
+@click.option("--publisher", metavar="NAME", help="A publisher's own pair, for ed25519.")
+@click.option("--hmac", is_flag=True, help="A secret for all who write, for hmac-sha256.")
 def keygen(output: Path | None, publisher: str | None, hmac: bool) -> None:
     """Make a cluster key: one line, to be given to every node with --key-file or DAYFLY_KEY.
 
@@ -28,7 +27,7 @@ def keygen(output: Path | None, publisher: str | None, hmac: bool) -> None:
         end("give --hmac or --publisher, not both", EXIT_USAGE)
     key = ClusterKey(secrets.token_bytes(SECRET_BYTES))
     of_records = hmac or publisher is not None
-    text = record_key_text(publisher) if of_records else key.line + "\n"
+    text = _record_key_text(publisher) if of_records else key.line + "\n"
     if output is None:
         click.echo(text, nl=False)
         return
@@ -44,6 +43,18 @@ def keygen(output: Path | None, publisher: str | None, hmac: bool) -> None:
         return
     click.echo(f"key {key.fingerprint} is in {output}; copy it to every node and start each with", err=True)
     click.echo(f"  dayfly up --key-file {output}", err=True)
+
+
+def _record_key_text(publisher: str | None) -> str:
+    """Draw a key and lay it out as a file: for HMAC, or a publisher's with its public key in a comment."""
+    from node.key_files import new_keys
+    from validator.keys import publisher_name
+
+    try:
+        private, *public = new_keys(None if publisher is None else publisher_name(publisher))
+    except ValueError as error:
+        end(str(error), EXIT_USAGE)
+    return "".join(f"# Nodes list this public key: {key.line}\n" for key in public) + f"{private.line}\n"
 
 
 def register(group: click.Group) -> None:
