@@ -27,7 +27,7 @@ LINK_LIMITS: Final[dict[str, float]] = {
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """How this node takes part. `host`, `port`: where to listen for peers; `group`: None for no beacons;
-    `keys`: none for an open cluster."""
+    `keys`: none for an open cluster; `version`: the release this node runs."""
 
     cluster: str
     name: str
@@ -38,3 +38,4 @@ class ClusterConfig:
     group: tuple[str, int] | None
     lan: bool
     keys: tuple[ClusterKey, ...]
+    version: str

@@ -73,6 +73,7 @@ class Liveness:
             return [Close(node_id, *refusal)]
         peer.in_sync = same
         if same:
+            peer.synced_s = now.s
             self._reconciliation.equals(node_id)
             return []
         ours = (len(self._holdings), self._membership.node_id) < (peer.records, node_id)

@@ -54,6 +54,7 @@ class Peer:
         offset_ms: the peer's wall clock minus ours.
         lag_ms, records: what it last told of itself.
         in_sync: whether the last ping's fingerprints agreed, or None before the first.
+        synced_s: when they last did, or None.
         rejects: records it sent that no honest node sends.
     """
 
@@ -73,6 +74,7 @@ class Peer:
     lag_ms: int = 0
     records: int = 0
     in_sync: bool | None = None
+    synced_s: float | None = None
     rejects: int = 0
 
     @property

@@ -64,6 +64,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
         seen: the host at which the sender sees the receiver; empty when it cannot tell.
         size: how many nodes the sender knows of, itself included.
         links: how many links the sender has; a node without any is welcome even where it is full.
+        version: the release the sender runs, for people.
     """
 
     protocol_min: int
@@ -81,6 +82,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     seen: Text = ""
     size: Count = 1
     links: Count = 0
+    version: Text = ""
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True):

@@ -36,7 +36,8 @@ _Key = tuple[bytes, int]
 
 @dataclass(slots=True, eq=False)
 class _Question:
-    """One question as this node knows it. `asker`: who gets the answer; `cut`: that link is gone."""
+    """One question as this node knows it. `asker`: who gets the answer; `cut`: that link is gone; `whole_s`:
+    since when (monotonic seconds) a peer is known to hold all of it."""
 
     key: _Key
     asker: bytes
@@ -46,6 +47,7 @@ class _Question:
     cut: bool = False
     asked: frozenset[bytes] = frozenset()
     reported: dict[bytes, list[int]] = field(default_factory=dict[bytes, list[int]])
+    whole_s: dict[bytes, float] = field(default_factory=dict[bytes, float])
     told: list[int] = field(default_factory=list[int])
     of: int = 1
 
@@ -119,6 +121,10 @@ class Receipts:
         held = [self._holdings.has(d) for d in question.digests]
         return [min(c, question.of) * h for c, h in zip(counts, held, strict=True)], question.of
 
+    def arrivals(self, number: int) -> dict[bytes, float]:
+        """Tell which peers hold all of a question asked here, and since when (monotonic seconds)."""
+        return dict(self._questions[self._node_id, number].whole_s)
+
     # --- what happens -----------------------------------------------------------------------------------
 
     def changed(self, digests: Iterable[bytes]) -> list[Effect]:
@@ -155,6 +161,10 @@ class Receipts:
             return []
         self.held_total += 1
         question.reported[peer] = message.counts
+        if not all(message.counts):
+            question.whole_s.pop(peer, None)
+        elif peer not in question.whole_s:
+            question.whole_s[peer] = now.s
         if question.asker == self._node_id:
             return self._tell(question)
         self._news[question] = None
@@ -174,6 +184,8 @@ class Receipts:
             else:
                 self._drop(question)
         shrunk = [q for q in self._questions.values() if q.reported.pop(peer, None) is not None]
+        for question in shrunk:
+            question.whole_s.pop(peer, None)
         return [effect for question in shrunk for effect in self._tell(question)]
 
     def tick(self, now: Now) -> list[Effect]:

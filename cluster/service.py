@@ -285,4 +285,5 @@ class ClusterService:
             host,
             self.engine.views.size_told,
             len(self.links),
+            self._config.version,
         )

@@ -305,4 +305,5 @@ class Node:
             group=c.multicast,
             lan=c.lan,
             keys=read_cluster_keys(c),
+            version=VERSION,
         )

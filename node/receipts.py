@@ -27,6 +27,13 @@ class ReceiptsFull(Exception):
     """Clients wait for as many records as they may; nothing was asked, nothing was stored."""
 
 
+class PeerReach(msgspec.Struct, frozen=True):
+    """A peer that holds a record. `ms`: when its word came, in milliseconds from when the client asked."""
+
+    name: str
+    ms: float
+
+
 class Reach(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far a record has come.
 
@@ -35,12 +42,15 @@ class Reach(msgspec.Struct, frozen=True, omit_defaults=True):
         of: nodes of the cluster, as this one knew it when it asked.
         ms: how long the client has waited, in milliseconds.
         scope: `tree` where nodes report for others, too, because not all are linked with this one.
+        peers: of a record that was posted alone, the others that are known to hold it, the first first; not
+            in a `tree`.
     """
 
     ok: int
     of: int
     ms: int
     scope: str = ""
+    peers: list[PeerReach] = []
 
 
 class Receipts:
@@ -156,11 +166,19 @@ class Receipt:
         found: dict[bytes, Reach] = {}
         for number, digests in self._questions.items():
             counts, of = engine.receipts.counts(number)
+            peers = self._peers(number) if self._records == 1 and any(counts) and not self._scope else []
             for digest, count in zip(digests, counts, strict=True):
-                found[digest] = Reach(count, of, round(took_s * 1000), self._scope)
+                found[digest] = Reach(count, of, round(took_s * 1000), self._scope, peers)
         if found and all(reach.ok == reach.of for reach in found.values()):
             self._receipts.reach.observe(took_s)
         return found
+
+    def _peers(self, number: int) -> list[PeerReach]:
+        """Name the peers that hold the record of a question."""
+        engine, start_s = self._receipts.cluster.engine, self._start_s
+        arrivals = sorted(engine.receipts.arrivals(number).items(), key=lambda arrival: arrival[1])
+        names = {peer: linked.hello.name for peer, linked in engine.membership.peers.items()}
+        return [PeerReach(names[peer], round((s - start_s) * 1000, 3)) for peer, s in arrivals]
 
     def falls_short(self, reach: Reach) -> bool:
         """Whether fewer nodes hold a record than its client wanted."""

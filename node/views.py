@@ -12,7 +12,9 @@ class PeerView:
     Attributes:
         id: node id in hex. name, address, http: what it calls itself and where it listens.
         state: `up`, `suspect`; `member`, known by the member list and needing no link; or `lost`.
+        version: the release it runs; empty where only the member list knows it.
         in_sync: whether it held the same at the last comparison; None before the first.
+        synced_s: seconds since it was last found to hold the same; None before the first time.
         rtt_ms, offset_ms, lag_ms: round trip, its clock minus ours, its event loop's lateness.
         records: how many it holds. heard_s: seconds since its last word. error: why there is no link.
         code: of the two that refused each other, why in one word (`cluster`, `rules`, `key`, `clock`, ...).
@@ -24,7 +26,9 @@ class PeerView:
     address: str
     http: str
     state: str
+    version: str = ""
     in_sync: bool | None = None
+    synced_s: float | None = None
     rtt_ms: float | None = None
     offset_ms: int | None = None
     lag_ms: int | None = None
@@ -46,7 +50,9 @@ def peer_views(cluster: ClusterService, now: Now) -> list[PeerView]:
             address=p.address,
             http=p.hello.http,
             state=p.state(now.s),
+            version=p.hello.version,
             in_sync=p.in_sync,
+            synced_s=None if p.synced_s is None else round(now.s - p.synced_s, 3),
             rtt_ms=None if p.rtt_ms is None else round(p.rtt_ms, 3),
             offset_ms=p.offset_ms,
             lag_ms=p.lag_ms,

@@ -67,6 +67,7 @@ export class Cluster {
       ["Clock beside ours", node.offset_ms == null ? "" : `${node.offset_ms > 0 ? "+" : ""}${node.offset_ms} ms`],
       ["Records", node.records == null ? "" : count(node.records)],
       ["Contents beside ours", node.state === "self" || node.in_sync == null ? "" : same(node.in_sync)],
+      ["Last in step", node.synced_s == null ? "" : `${measured(node.synced_s * 1000)} ago`],
       ["Last heard", node.heard_s == null ? "" : `${measured(node.heard_s * 1000)} ago`],
       ["Link", node.state === "lost" ? "" : node.link],
       ["Version", node.version ?? ""],

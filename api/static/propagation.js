@@ -1,4 +1,5 @@
-// How long posts of this page took to reach the nodes, from the receipts: one line each on a common axis.
+// How long posts of this page took to reach the nodes, from the receipts: one line each on a common axis, a dot
+// for each node. Above the full mesh nodes report for others, and the one dot is when the last was heard of.
 
 import { count, visible } from "./format.js";
 
@@ -35,19 +36,28 @@ export class Propagation {
 }
 
 function row({ id, reach }, scale) {
-  const [item, name, track, dot, text] = ["li", "span", "span", "i", "span"].map((tag) => document.createElement(tag));
+  const [item, name, track, text] = ["li", "span", "span", "span"].map((tag) => document.createElement(tag));
   name.className = "id";
   name.textContent = visible(id);
   track.className = "track";
-  const whole = reach.ok === reach.of;
-  dot.className = whole ? "whole" : "part";
-  dot.style.left = `${Math.min(100, (100 * reach.ms) / scale)}%`;
-  track.append(dot);
+  const others = reach.scope === "tree" ? [{ name: "the last node", ms: reach.ms }] : (reach.peers ?? []);
+  const dots = [{ name: "this node", ms: 0 }, ...others];
+  track.role = "img";
+  track.ariaLabel = dots.map(said).join(", ");
+  track.classList.toggle("part", reach.ok < reach.of);
+  for (const dot of dots) {
+    const mark = document.createElement("i");
+    mark.title = said(dot);
+    mark.style.left = `${Math.min(100, (100 * dot.ms) / scale)}%`;
+    track.append(mark);
+  }
   text.className = "figure";
   text.textContent = `${reach.ok}/${reach.of} · ${count(reach.ms)} ms`;
   item.append(name, track, text);
   return item;
 }
+
+const said = ({ name, ms }) => `${name}: ${ms.toFixed(1)} ms`;
 
 /** The percentiles of the posts that reached every node. Pure. */
 export function summary(posts) {

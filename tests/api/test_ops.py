@@ -6,7 +6,7 @@ import pytest
 
 from api.errors import STATUS_BY_CODE, TITLE_BY_CODE
 from tests.api.nodes import lone_node
-from tests.processes import NodeProcess, cluster
+from tests.processes import NodeProcess, cluster, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,13 @@ def test_peers_are_listed_with_what_is_known_of_them() -> None:
         assert peer["address"] == shown["peer"]
         assert (peer["state"], peer["error"]) == ("up", "")
         assert set(peer) == {
-            *("id", "name", "address", "http", "state", "in_sync"),
+            *("id", "name", "address", "http", "state", "version", "in_sync", "synced_s"),
             *("rtt_ms", "offset_ms", "lag_ms", "records", "heard_s", "error", "code", "key"),
         }
+        assert peer["version"] == shown["version"]
         assert one.get("/v1/node")["peers_up"] == 1
+        wait_until(lambda: one.peers[0]["synced_s"] is not None, "they have compared what they hold")
+        assert 0 <= one.peers[0]["synced_s"] < 30
 
 
 def test_a_node_alone_has_no_peers(node: NodeProcess) -> None:

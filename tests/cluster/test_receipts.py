@@ -74,6 +74,9 @@ def test_all_that_hold_a_record_are_counted_within_two_hops() -> None:
     mesh.run(2.5 * mesh.latency_s)
 
     assert nodes[0].engine.receipts.counts(number) == ([5], 5)
+    arrivals = nodes[0].engine.receipts.arrivals(number)
+    assert set(arrivals) == {n.node_id for n in nodes[1:]}
+    assert all(s == pytest.approx(nodes[0].now().s - 0.5 * mesh.latency_s) for s in arrivals.values())
 
 
 def test_a_payload_that_was_lost_is_counted_when_it_was_pulled_and_not_before() -> None:
@@ -138,6 +141,7 @@ def test_who_lost_a_record_says_so_even_if_its_origin_does_not_know() -> None:
     assert third.listing()[0].raw == "earlier"
     assert origin.listing()[0].raw == "later"
     assert origin.engine.receipts.counts(number)[0][0] == 2
+    assert set(origin.engine.receipts.arrivals(number)) == {other.node_id}
 
 
 def test_a_dead_node_is_counted_no_more() -> None:
@@ -149,6 +153,7 @@ def test_a_dead_node_is_counted_no_more() -> None:
     mesh.crash(nodes[2])
     mesh.run(0.1)
 
+    assert set(nodes[0].engine.receipts.arrivals(number)) == {nodes[1].node_id, nodes[3].node_id}
     assert nodes[0].engine.receipts.counts(number) == ([3], 4)
 
 

@@ -16,6 +16,9 @@ def test_a_post_from_one_page_is_seen_on_the_page_of_the_third_node(demo: Cluste
     assert re.fullmatch(r"3/3 nodes in \d+ ms", first.post("hello from a page", "seen/everywhere"))
     expect(first.page.locator("#propagation-summary")).to_contain_text("p99")
     expect(first.page.locator("#propagation-rows li")).to_contain_text("3/3")
+    dots = first.page.locator("#propagation-rows .track i")
+    named = [str(dots.nth(n).get_attribute("title")).partition(": ")[0] for n in range(dots.count())]
+    assert (named[0], sorted(named[1:])) == ("this node", ["birch", "cedar"])
     third.wait_rows("seen/everywhere", 1)
     first.wait_rows("seen/everywhere", 1)
     assert third.row("seen/everywhere").locator(".payload").inner_text() == "hello from a page"

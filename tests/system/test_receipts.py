@@ -16,9 +16,13 @@ def test_four_of_four_hold_it_and_a_full_store_is_not_counted() -> None:
     """What is told to be on all nodes is on all; so it is of a batch, and of eight clients at once."""
     with cluster() as c:
         nodes = c.start(4)
+        names = [_name(node) for node in nodes]
         for number in range(12):
             answer = nodes[number % 4].ask("PUT", f"/v1/records/{number}?wait=all", "raw")
             assert reach(answer) == (201, 4, 4)
+            peers = answer.json()["reach"]["peers"]
+            assert {p["name"] for p in peers} == set(names) - {names[number % 4]}
+            assert 0 < peers[0]["ms"] <= peers[1]["ms"] <= peers[2]["ms"] < answer.json()["reach"]["ms"] + 1
             for node in nodes:
                 assert node.ask("GET", f"/v1/records/{number}").status == 200
         body = "\n".join(f'{{"raw": "{"x" * 100}", "id": "b{n}"}}' for n in range(1000))
@@ -26,6 +30,7 @@ def test_four_of_four_hold_it_and_a_full_store_is_not_counted() -> None:
             "POST", "/v1/records?wait=all&timeout=30s", body, content_type="application/x-ndjson"
         )
         assert batch.body.count(b'"reach":{"ok":4,"of":4') == 1000
+        assert b'"peers"' not in batch.body
         assert [n.records for n in nodes] == [1012] * 4
         answers: list[Answer] = []
 
@@ -52,6 +57,7 @@ def test_a_node_killed_or_stopped_during_the_wait_is_counted_for_what_it_holds()
     with cluster() as c:
         nodes = c.start(4)
         first, stopped, killed = nodes[0], nodes[1], nodes[2]
+        alive = {_name(stopped), _name(nodes[3])}
         stopped.signal(signal.SIGSTOP)
         assert reach(first.ask("PUT", "/v1/records/a?wait=all&timeout=500ms", "raw")) == (202, 3, 4)
         assert reach(first.ask("PUT", "/v1/records/b?wait=3&timeout=30s", "raw")) == (201, 3, 4)
@@ -66,6 +72,8 @@ def test_a_node_killed_or_stopped_during_the_wait_is_counted_for_what_it_holds()
         assert not answers, "one of four is gone, so all four cannot be had"
         waiting.join(30)
         assert reach(answers[0]) == (202, 3, 4)
+        told = answers[0].json()["reach"]["peers"]
+        assert {p["name"] for p in told} == alive, "the killed one is named no more"
         assert reach(first.ask("PUT", "/v1/records/d?wait=all", "raw")) == (201, 3, 3)
 
         stopped.signal(signal.SIGSTOP)
@@ -76,6 +84,10 @@ def test_a_node_killed_or_stopped_during_the_wait_is_counted_for_what_it_holds()
         assert reach(answers[1]) in ((202, 1, 3), (202, 2, 3)), "who waits is told before the node ends"
         assert first.process is not None
         assert first.process.wait(10) == 0
+
+
+def _name(node: NodeProcess) -> str:
+    return str(node.get("/v1/node")["name"])
 
 
 def _post(node: NodeProcess, path: str, answers: list[Answer]) -> threading.Thread:
