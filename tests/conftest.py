@@ -15,35 +15,46 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-LONGEST_FIRST = ("sim", "hosts", "api", "node", "system", "hostile", "dashboard", "planted", "scripts")
-"""Folders in the order in which they begin; then all others."""
+LONGEST_FIRST = (
+    "sim/test_scale.py",
+    "sim",
+    "hosts",
+    "api",
+    "node",
+    "system",
+    "hostile",
+    "dashboard",
+    "planted",
+    "scripts",
+)
+"""Folders, and one file that is as long as any, in the order in which they begin; then all others."""
 
 # Started by nohup, the suite would hand down that SIGHUP is ignored, and a node keeps to that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def _folder(path: str) -> str:
-    return path.split("/")[1]
+def _part(path: str) -> str:
+    """Name the part of the suite that a test belongs to, by its file's path or its id."""
+    _, _, inside = path.partition("::")[0].partition("/")
+    return inside if inside in LONGEST_FIRST else inside.split("/")[0]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the folders in their order."""
-    places = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+    """Put the parts in their order."""
+    places = {part: place for place, part in enumerate(LONGEST_FIRST)}
     root = Path(__file__).parent.parent
-    items.sort(
-        key=lambda item: places.get(_folder(item.path.relative_to(root).as_posix()), len(LONGEST_FIRST))
-    )
+    items.sort(key=lambda item: places.get(_part(item.path.relative_to(root).as_posix()), len(LONGEST_FIRST)))
 
 
-class Folders(LoadScopeScheduling):
-    """Keep each folder of the suite in one process."""
+class Parts(LoadScopeScheduling):
+    """Keep each part of the suite in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _folder(nodeid)
+        return _part(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Folders:
-    """Tell pytest-xdist which tests stay together (`-n 4`)."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Parts:
+    """Tell pytest-xdist which tests stay together (`-n 5`)."""
     config.option.loadscopereorder = False  # it would begin with the folder of most tests
-    return Folders(config, log)
+    return Parts(config, log)

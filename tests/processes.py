@@ -43,14 +43,22 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
             return port
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> float:
-    """Poll until `condition` holds; fail with `what` when it does not in time. Returns seconds waited."""
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> float:
+    """Poll until `condition` holds; fail with `what` when it does not in time. Returns seconds waited.
+
+    Asked less and less often: most conditions are requests, and a machine full of tests has no time for them.
+    """
     start = time.monotonic()
     while not condition():
-        if time.monotonic() - start > timeout_s:
+        waited_s = time.monotonic() - start
+        if waited_s > timeout_s:
             raise AssertionError(f"not within {timeout_s:g} s: {what}")
-        time.sleep(0.01)
+        time.sleep(min(0.01 + waited_s / 20, 0.1))
     return time.monotonic() - start
+
+
+ANSWER_S_MAX = 60.0
+"""How long a node may take to answer: generous, as many tests share the machine."""
 
 
 @dataclass
@@ -103,7 +111,7 @@ class NodeProcess:
 
     def ask(self, method: str, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
         """Send one request. Header names are given with underscores."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S_MAX)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -200,8 +201,13 @@ def test_readers_who_do_not_read_on_cost_little_memory_and_hold_up_nobody(full_n
         begun = [reader.recv(1000) for reader in readers]
         assert len(node.ask("POST", "/listAllRecentData").body) > 20_000_000
         assert peak_mb(node) - before < 30, "seventeen listings of 22 MB"
-        for first, reader in zip(begun, readers, strict=True):
-            with reader.makefile("rb") as rest:
-                body = first + rest.read()
-            assert body.count(b'"signature"') == 20_000
-            assert body.endswith(b"]}\r\n0\r\n\r\n")
+        with ThreadPoolExecutor(len(readers)) as pool:  # at once: who were last would be cut
+            bodies = [first + rest for first, rest in zip(begun, pool.map(_rest, readers), strict=True)]
+    for body in bodies:
+        assert body.count(b'"signature"') == 20_000
+        assert body.endswith(b"]}\r\n0\r\n\r\n")
+
+
+def _rest(reader: socket.socket) -> bytes:
+    with reader.makefile("rb") as file:
+        return file.read()

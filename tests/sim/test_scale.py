@@ -21,7 +21,7 @@ from tests.sim.scale_scenarios import churn, crash, partition, steady
 MESH = (16, 12)
 
 NODES = 1_000
-KILLS = 30
+KILLS = 12
 
 
 @dataclass(frozen=True, slots=True)

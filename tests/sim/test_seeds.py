@@ -39,6 +39,7 @@ def under_way() -> Iterator[dict[int, Future[Report]]]:
         pool.shutdown(cancel_futures=True)
 
 
+@pytest.mark.timeout(600)  # the seeds give way to all other tests
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_every_promise_holds_whatever_the_seed_draws(
     first: int, under_way: dict[int, Future[Report]]
@@ -55,6 +56,7 @@ def told(report: Report) -> list[str]:
     return [f"seed {report.seed} failed {report.failure}", *report.plan.lines()]
 
 
+@pytest.mark.timeout(600)
 def test_clusters_are_of_every_size_and_every_fault_strikes_the_large_ones_too(
     under_way: dict[int, Future[Report]],
 ) -> None:
