@@ -5,6 +5,7 @@ other never meet.
 """
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -22,25 +23,28 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 
 PORTS = range(20_000, 32_000)
 """Ports for nodes: outside the range that outgoing connections draw from."""
 
-PARTS = 4
-"""Parts of `PORTS`, of which each process of a test run draws from one: what is free a moment ago for one
-would otherwise now and then be taken by another before it is used."""
-
-_PART_PORTS = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % PARTS :: PARTS]
+_CLAIMS = (Path(tempfile.gettempdir()) / f"dayfly-test-ports-{os.getuid()}").open("ab")
+"""A byte for each port, locked by the test process that uses it: what was free a moment ago for one would
+otherwise now and then be taken by another before it is used."""
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port of ours that was free a moment ago."""
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, count: int = 1) -> int:
+    """Return a port, or the first of `count` neighbours, that was free a moment ago.
+
+    No other process of these tests is given it before this one has ended.
+    """
     while True:
-        port = secrets.choice(_PART_PORTS)
-        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+        first = secrets.choice(PORTS)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            fcntl.lockf(_CLAIMS, fcntl.LOCK_EX | fcntl.LOCK_NB, count, first)
+            for port in range(first, first + count):
+                probes.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+            return first
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> float:

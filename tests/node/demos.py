@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import random
 import secrets
 import signal
 import socket
@@ -18,22 +17,6 @@ from tests.processes import ROOT, free_port, wait_until
 
 Event = dict[str, Any]
 START_TIMEOUT_S = 40.0
-
-
-def free_range(count: int = 8) -> int:
-    """Return the first of some neighbouring TCP ports that were free a moment ago.
-
-    Taken from below the range the system draws from by itself, so that tests beside this one stay clear.
-    """
-    while True:
-        first = random.randint(15_000, 21_000)
-        with contextlib.ExitStack() as probes:
-            try:
-                for port in range(first, first + count):
-                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return first
 
 
 def is_alive(pid: int) -> bool:
@@ -66,7 +49,7 @@ class Demo:
     """A demo with `--json`."""
 
     def __init__(self, *options: str, first_port: int | None = None, **environment: str) -> None:
-        self.first_port = free_range() if first_port is None else first_port
+        self.first_port = free_port(count=8) if first_port is None else first_port
         self._folder = tempfile.TemporaryDirectory(prefix="dayfly-test-")
         self._output, self._errors = (Path(self._folder.name) / name for name in ("output", "errors"))
         with self._output.open("wb") as output, self._errors.open("wb") as errors:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from node.demo import NAMES, free_ports
-from tests.node.demos import demo_command, demo_environment, free_range, is_alive, running_demo
-from tests.processes import wait_until
+from tests.node.demos import demo_command, demo_environment, is_alive, running_demo
+from tests.processes import free_port, wait_until
 
 STOP_TIMEOUT_S = 5.0
 
@@ -40,7 +40,7 @@ def wait_gone(pids: list[int], timeout_s: float = STOP_TIMEOUT_S) -> None:
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a demo that is to end by itself."""
-    command = demo_command(free_range(), *arguments)
+    command = demo_command(free_port(count=8), *arguments)
     env = demo_environment() | environment
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
 
@@ -120,7 +120,7 @@ def test_no_stopped_node_outlives_a_demo_that_is_killed() -> None:
 
 def test_a_reader_that_leaves_ends_the_demo() -> None:
     """`dayfly demo | head` ends quietly with 0 and leaves no node behind."""
-    command = demo_command(free_range(), "--json")
+    command = demo_command(free_port(count=8), "--json")
     with subprocess.Popen(
         command, env=demo_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as demo:
@@ -143,7 +143,7 @@ def test_a_reader_that_leaves_ends_the_demo() -> None:
 
 def test_a_port_that_is_taken_is_skipped() -> None:
     """Somebody else on the first port costs nothing: the demo says so and takes the next ones."""
-    first = free_range()
+    first = free_port(count=8)
     with socket.create_server(("127.0.0.1", first)), running_demo("-n", "2", first_port=first) as demo:
         demo.wait_ready()
         assert demo.wait_for("skipped")["port"] == first
@@ -153,7 +153,7 @@ def test_a_port_that_is_taken_is_skipped() -> None:
 
 def test_lines_for_people_tell_what_to_try_and_how_to_bring_a_node_back() -> None:
     """Without a terminal each line names its node; the commands to copy are among them."""
-    command = demo_command(first := free_range(), "-n", "1", "--ttl", "60s")
+    command = demo_command(first := free_port(count=8), "-n", "1", "--ttl", "60s")
     with subprocess.Popen(command, env=demo_environment(), stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         lines: list[str] = []

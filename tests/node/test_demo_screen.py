@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.demos import demo_command, demo_environment, free_range, is_alive
+from tests.node.demos import demo_command, demo_environment, is_alive
 from tests.node.terminals import Terminal, in_terminal
-from tests.processes import wait_until
+from tests.processes import free_port, wait_until
 
 START_TIMEOUT_S = 40.0
 SHOW_CURSOR = "\x1b[?25h"
@@ -58,7 +58,7 @@ def test_the_table_shows_three_nodes_and_the_terminal_is_given_back(
     leave: Callable[[Terminal], None], environment: dict[str, str]
 ) -> None:
     """Every way out restores the terminal's settings and its cursor, ends all nodes, and is success."""
-    with in_terminal(demo_command(free_range()), environment) as terminal:
+    with in_terminal(demo_command(free_port(count=8)), environment) as terminal:
         found = terminal.state
         for name in ("amber", "birch", "cedar"):
             wait_shown(terminal, rf"{name} +:\d+ +\d+ +up +2/2 +0 +yes")
@@ -74,7 +74,7 @@ def test_the_table_shows_three_nodes_and_the_terminal_is_given_back(
 
 def test_keys_mark_a_node_kill_it_and_start_it_again(environment: dict[str, str]) -> None:
     """`3` marks the third, `k` kills it, `r` brings it back and it is linked again."""
-    with in_terminal(demo_command(free_range()), environment) as terminal:
+    with in_terminal(demo_command(free_port(count=8)), environment) as terminal:
         wait_shown(terminal, r"> birch +:\d+ +\d+ +up +2/2")
         wait_shown(terminal, r"cedar +:\d+ +\d+ +up +2/2")
         before = pids(terminal)
@@ -92,6 +92,7 @@ def test_no_color_means_no_colour(environment: dict[str, str]) -> None:
     """With NO_COLOR set the table is drawn without a single colour, and with colours otherwise."""
     colour = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38;)")
     for no_colour, expected in (("", True), ("1", False)):
-        with in_terminal(demo_command(free_range(), "-n", "1"), environment | {"NO_COLOR": no_colour}) as t:
+        command = demo_command(free_port(count=8), "-n", "1")
+        with in_terminal(command, environment | {"NO_COLOR": no_colour}) as t:
             wait_shown(t, r"amber +:\d+ +\d+")
             assert (colour.search(t.shown) is not None) == expected
