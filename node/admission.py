@@ -5,7 +5,6 @@ nothing can come between "is it new?" and "it is stored": `store.add_many` is th
 whole system.
 """
 
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import msgspec
 
 from cluster import EAGER_BYTES_MAX, Admitted, WireRecord
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
+from node.ids import new_id
 from storage import Held, JournalBehind, Store, Stored, StoreFull
 from validator import ACCEPT, ID_BYTES_MAX, Outcome, Record, ValidatorChain, Verdict
 
@@ -23,8 +23,6 @@ RUN_AHEAD_MS_MAX = 1_000
 """How far time stamps may run ahead of the clock to stay strictly increasing: a burst of 1,000 records in
 one millisecond keeps its order, and a flood cannot carry the time stamps out of the window in which
 other nodes accept them (docs/decisions/0001)."""
-
-_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u
 
 
 class Answer(Enum):
@@ -262,9 +260,3 @@ class Admission:
         if ahead_ms < 0 or ahead_ms > 2 * RUN_AHEAD_MS_MAX:
             return wall_ms
         return self._last_ms + 1 if ahead_ms < RUN_AHEAD_MS_MAX else self._last_ms
-
-
-def new_id(wall_ms: int) -> str:
-    """Make an id that sorts by time: 48 bits of milliseconds and 80 random ones as 26 letters (ULID)."""
-    number = (wall_ms & (2**48 - 1)) << 80 | secrets.randbits(80)
-    return "".join(_BASE32[number >> shift & 31] for shift in range(125, -1, -5))

@@ -22,8 +22,8 @@ from node import commands, demo, keygen, watch
 from node.commands import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import Config, ConfigError, Origin, gather, load
 from node.connect import NODE_DEFAULT, NodeAddress, node_options
-from node.node import VERSION
 from node.settings import SETTINGS, Setting
+from node.version import VERSION
 
 HIDDEN = '"***"'
 """What is shown in place of a secret."""

@@ -23,10 +23,10 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from node.admission import new_id
 from node.connect import NodeAddress
 from node.following import Page, Record, WatchState
-from node.receipts import Reach
+from node.ids import new_id
+from node.reach import Reach
 from node.request import JSON, OCTETS, PAGE_RECORDS, NodeRefused, NodeUnreachable, connect, refusal, send
 from node.watching import Watch
 

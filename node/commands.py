@@ -160,7 +160,7 @@ def peers(node: NodeAddress, as_json: bool) -> None:
 
 def _signed(key_file: Path, id: str | None, body: bytes) -> bytes:
     """Sign a record with the key in a file; return it as JSON. The id is signed too, so it is made here."""
-    from node.admission import new_id
+    from node.ids import new_id
     from node.key_files import KeyFileError, read_signer
 
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from node.node import VERSION
+from node.version import VERSION
 
 DEMO = "demo"
 """Who speaks when it is no node."""

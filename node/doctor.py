@@ -26,7 +26,7 @@ from node.findings import Answers, Dial, Facts, Finding, Join, exit_code, findin
 from node.key_files import KeyFileError, read_signature
 from node.keys import read_cluster_keys
 from node.logs import configure
-from node.node import VERSION
+from node.version import VERSION
 
 HTTP_PATIENCE_S = 5.0
 """For the node's own answers: its loop may be late."""

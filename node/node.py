@@ -18,13 +18,12 @@ from node.keys import read_cluster_keys
 from node.lag import LoopLag
 from node.receipts import Receipts
 from node.saved_peers import SavedPeers
+from node.version import VERSION
 from node.views import JournalView, LinksView, PeerView, links_view, peer_views
 from storage import JournalStore, Store, StoreLimits, StoreStatistics, open_store
 from validator import Record, default_chain, key_bound
 
 _log = structlog.get_logger("dayfly.node")
-
-VERSION = "0.1.0"
 
 SWEEP_RECORDS = 250
 """Expired records dropped before other tasks get a turn: about 2 ms."""

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-import msgspec
 import trio
 
 from cluster import CONFIRM_DIGESTS_MAX, ClusterService, Now
 from cluster.vocabulary import Ask, Forget
 from node.histogram import Histogram
+from node.reach import PeerReach, Reach
 
 WAITING_RECORDS_MAX = 32_768
 """Records that clients may wait for at a time: three of the largest batches, about 20 MB with 64 peers."""
@@ -25,32 +25,6 @@ REACH_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0
 
 class ReceiptsFull(Exception):
     """Clients wait for as many records as they may; nothing was asked, nothing was stored."""
-
-
-class PeerReach(msgspec.Struct, frozen=True):
-    """A peer that holds a record. `ms`: when its word came, in milliseconds from when the client asked."""
-
-    name: str
-    ms: float
-
-
-class Reach(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a record has come.
-
-    Attributes:
-        ok: nodes known to hold it now, this one included; 0 when this one holds it no more.
-        of: nodes of the cluster, as this one knew it when it asked.
-        ms: how long the client has waited, in milliseconds.
-        scope: `tree` where nodes report for others, too, because not all are linked with this one.
-        peers: of a record that was posted alone, the others that are known to hold it, the first first; not
-            in a `tree`.
-    """
-
-    ok: int
-    of: int
-    ms: int
-    scope: str = ""
-    peers: list[PeerReach] = []
 
 
 class Receipts:

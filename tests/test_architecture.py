@@ -99,7 +99,7 @@ def is_pure(path: str) -> bool:
     room, stem = path.split("/")[0], Path(path).stem
     return (
         room == "validator"
-        or (room in DRIVERS and stem not in DRIVERS[room] | {"__init__"})
+        or (room in DRIVERS and stem not in DRIVERS[room] | {"__init__", "exports"})
         or (room == "api" and stem in PURE_API)
         or (room == "node" and stem in PURE_NODE)
     )

@@ -8,7 +8,8 @@ import pytest
 
 from cluster import WireRecord
 from eventbus import RecordStored, RecordSuperseded
-from node.admission import RUN_AHEAD_MS_MAX, Admission, Answer, PostedRecord, new_id
+from node.admission import RUN_AHEAD_MS_MAX, Admission, Answer, PostedRecord
+from node.ids import new_id
 from storage import StoreLimits
 from tests.node.desks import PEER, T0, TTL_MS, Desk, Published, make, wire
 from tests.storage.journals import make_record, open_journal

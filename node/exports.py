@@ -1,0 +1,30 @@
+"""What others take by `from node import ...`: loaded as one when the first name is asked for."""
+
+from cluster import LINK_LIMITS
+from node.admission import Answer, PostedRecord, Submission
+from node.config import Config, ConfigError
+from node.lag import LagView
+from node.node import Node
+from node.reach import Reach
+from node.receipts import WAITING_RECORDS_MAX, Receipt, ReceiptsFull
+from node.version import VERSION
+from node.views import JournalView, LinksView, PeerView
+
+__all__ = [
+    "LINK_LIMITS",
+    "VERSION",
+    "WAITING_RECORDS_MAX",
+    "Answer",
+    "Config",
+    "ConfigError",
+    "JournalView",
+    "LagView",
+    "LinksView",
+    "Node",
+    "PeerView",
+    "PostedRecord",
+    "Reach",
+    "Receipt",
+    "ReceiptsFull",
+    "Submission",
+]
