@@ -3,7 +3,7 @@
 One process supervises N ordinary `dayfly up` processes on loopback and shows what they say of themselves.
 Ports are found free, upward, and kept for the whole demo, so that a node which was killed comes back as
 itself. This file reads the command line and plans; `demo_run` runs the plan, `demo_nodes` holds the
-processes, `demo_story` turns what is seen into words, `demo_display` shows them.
+processes (each a `demo_node`), `demo_story` turns what is seen into words, `demo_display` shows them.
 """
 
 import os
@@ -17,8 +17,7 @@ import click
 
 from node.commands import EXIT_REFUSED, EXIT_USAGE, end
 from node.config import ConfigError, gather, load
-from node.demo_nodes import LOOPBACK, ROOT, DemoNode
-from node.demo_run import run
+from node.demo_node import LOOPBACK, ROOT, DemoNode
 from node.demo_story import Plan
 from node.key_files import KeyFileError
 from node.keys import read_cluster_keys
@@ -104,6 +103,8 @@ def demo(
         (logs / f"{node.name}.sh").write_text(f"exec {node.command}\n")
     links = f"encrypted, key {keys[0].fingerprint}" if keys else "open"
     plan = Plan(count, shared["ttl"], shared["cluster"], _command(short=True), logs, links, tuple(skipped))
+    from node.demo_run import run
+
     failed = run(nodes, plan, plain=plain, as_json=as_json)
     if failed is not None:
         end(f"{failed.name} did not start; the end of {failed.log}:\n{failed.log_tail()}", EXIT_REFUSED)

@@ -14,7 +14,8 @@ import trio
 from rich.console import Console
 
 from node.demo_display import Display, Lines, Screen, has_keys, live_screen, on_terminal
-from node.demo_nodes import DemoNode, Fleet
+from node.demo_node import DemoNode
+from node.demo_nodes import Fleet, follow
 from node.demo_story import DEMO, Event, Plan, State, Story
 
 REFRESH_S = 0.5
@@ -60,7 +61,7 @@ class _Demo:
                 self._show(self._plan.opening())
                 self._fleet.start_gone()
                 for node in self._fleet.nodes:
-                    nursery.start_soon(node.follow)
+                    nursery.start_soon(follow, node)
                 if screen is not None and screen.keys:
                     nursery.start_soon(self._follow_keys, screen)
                 failed = await self._watch()
