@@ -40,12 +40,14 @@ class Authority:
 
     Attributes:
         fingerprint: str, of the key.
+        name: str, by which its certificates name their issuer.
         certificate: bytes, DER, the same on every node.
     """
 
     def __init__(self, key: ClusterKey, cluster: str) -> None:
         self.fingerprint = key.fingerprint
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer_name(self.fingerprint))])
+        self.name = f"dayfly key {self.fingerprint}"
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
         self._private_key = Ed25519PrivateKey.from_private_bytes(key.derive("authority", cluster))
         serial = int.from_bytes(key.derive("authority serial number", cluster, 16)) | 1
         certificate = (
@@ -93,11 +95,6 @@ class Authority:
         )
         key_pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return certificate.public_bytes(Encoding.PEM), key_pem
-
-
-def issuer_name(fingerprint: str) -> str:
-    """Return the common name of the authority of the key with this fingerprint."""
-    return f"dayfly key {fingerprint}"
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

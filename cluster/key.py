@@ -12,9 +12,6 @@ fingerprint may be shown. No error ever quotes a line.
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 PREFIX = "dayfly1:"
 SECRET_BYTES = 32
 TEXT_CHARACTERS = 43
@@ -54,6 +51,10 @@ class ClusterKey:
 
         Source: HKDF, RFC 5869, without a salt, because the secret is uniformly random (section 3.1).
         """
+        # Here: who has no key saves the 8 ms that these take to import.
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
         info = f"dayfly1 {label}\0{cluster}".encode()
         return HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(self.secret)
 

@@ -9,12 +9,15 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from cluster.beacon import BeaconCodec, open_beacon_key
-from cluster.certificate import ENTROPY_BYTES, RENEW_MS, Authority, issuer_name
 from cluster.key import ClusterKey
 from cluster.link import Link
 from cluster.tls import TlsChannel, make_context
+
+if TYPE_CHECKING:
+    from cluster.certificate import Authority
 
 
 class LinkSecurity:
@@ -33,7 +36,7 @@ class LinkSecurity:
         self._wall_ms = wall_ms
         self.beacons = BeaconCodec([open_beacon_key(cluster)])
         self._contexts: dict[bool, ssl.SSLContext] = {}  # by whether we dial
-        self._issued_ms = 0
+        self._fresh_ms = range(0)  # when the certificate that is shown may be shown
         self._use(keys)
 
     @property
@@ -61,7 +64,7 @@ class LinkSecurity:
         """Make our end of a new connection; None: the cluster is open."""
         if not self._authorities:
             return None
-        if not 0 <= self._wall_ms() - self._issued_ms < RENEW_MS:
+        if self._wall_ms() not in self._fresh_ms:
             with contextlib.suppress(OSError):  # no descriptor is free: the old one is good for as long again
                 self._issue(self._authorities)
         return TlsChannel(self._contexts[dialled], dialled=dialled)
@@ -75,17 +78,19 @@ class LinkSecurity:
         if channel is None:
             return ""
         found = channel.peer_issuer
-        return next((name for name in self.accepted if issuer_name(name) == found), None)
+        return next((a.fingerprint for a in self._authorities if a.name == found), None)
 
     def _use(self, keys: Sequence[ClusterKey]) -> None:
-        authorities = [Authority(key, self._cluster) for key in keys]
+        authorities = _authorities(keys, self._cluster)
         if keys:
             self._issue(authorities)
             self.beacons.use([key.derive("beacon", self._cluster) for key in keys])
         self._authorities = authorities
 
-    def _issue(self, authorities: Sequence[Authority]) -> None:
+    def _issue(self, authorities: "Sequence[Authority]") -> None:
         """Show a new certificate of the first authority from now on."""
+        from cluster.certificate import ENTROPY_BYTES, RENEW_MS  # here, as below
+
         now_ms = self._wall_ms()
         certificate, private_key = authorities[0].issue(now_ms, os.urandom(ENTROPY_BYTES))
         accepted = [authority.certificate for authority in authorities]
@@ -93,4 +98,13 @@ class LinkSecurity:
             dialled: make_context(certificate, private_key, accepted, dialled=dialled)
             for dialled in (False, True)
         }
-        self._issued_ms = now_ms
+        self._fresh_ms = range(now_ms, now_ms + RENEW_MS)
+
+
+def _authorities(keys: Sequence[ClusterKey], cluster: str) -> "list[Authority]":
+    if not keys:
+        return []
+    # Here, because an open cluster saves the 40 ms that x509 takes to import.
+    from cluster.certificate import Authority
+
+    return [Authority(key, cluster) for key in keys]
