@@ -41,7 +41,7 @@ def loaded(*arguments: str, code: int = 0) -> set[str]:
     ],
 )
 def test_a_command_that_needs_no_node_does_not_load_one(arguments: tuple[str, ...], code: int) -> None:
-    """No loop, no server, no cryptography: they take most of a second's half to import."""
+    """No loop, no server, no cryptography: importing them takes twice as long as all the rest."""
     packages = loaded(*arguments, code=code)
     assert {"click", "cluster", "node"} <= packages
     assert not packages & {"api", "cryptography", "quart", "rich", "storage", "structlog", "trio"}
