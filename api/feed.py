@@ -43,9 +43,10 @@ takes 64 KiB in that time is never cut."""
 NOTICES_MAX = 4096
 """Notices kept for all feeds together; under 1 MB. The sweeper drops 250 records a slice: sixteen slices."""
 
-RUNS_BYTES_MAX = 16 * 1024 * 1024
-"""Bytes of runs kept to be shared; the largest, one record of 1 MiB that JSON writes six times as long,
-fits twice. Feeds that have kept up share one run at a time, those at other places come after it."""
+RUNS_BYTES_MAX = 8 * 1024 * 1024
+"""Bytes of runs kept to be shared. The largest there can be, a record of 1 MiB that JSON writes six times as
+long behind 64 KiB of others, has to fit: or each of a hundred readers would hold one of his own. More would
+be for readers far apart; 45 that share a machine with the node are not (measured: docs/performance.md)."""
 
 SOURCES_MAX = 4096
 """Arrivals whose source is remembered: sixteen runs. A reader further behind is not told sources."""
@@ -140,7 +141,7 @@ class Runs:
         if run is not None and self._node.wall_ms() < run.good_until_ms:
             return run
         run = self._make(place, prefix, form)
-        if run is not None and len(run.data) + RUN_OVERHEAD_BYTES <= RUNS_BYTES_MAX:
+        if run is not None:
             self._kept[key] = run
         return run
 

@@ -7,13 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.cursor import Position, make_cursor, parse_since
-from api.feed import NOTICES_MAX, RUN_BYTES, RUN_RECORDS, SOURCES_MAX, Feed, Notices, Runs
+from api.feed import (
+    NOTICES_MAX,
+    RUN_BYTES,
+    RUN_OVERHEAD_BYTES,
+    RUN_RECORDS,
+    RUNS_BYTES_MAX,
+    SOURCES_MAX,
+    Feed,
+    Notices,
+    Runs,
+)
 from api.feeds import Feeds
 from api.forms import Frames, Lines, Raws, text_frame
+from api.jsonsocket import NAME_CHARS_MAX
 from cluster import WireRecord
 from eventbus import PeerUp, RecordExpired
 from node import Node
 from tests.api.live import make_node, post
+from validator import ID_BYTES_MAX, RAW_BYTES_MAX
 
 
 def following(node: Node, since: str = "all", prefix: str = "") -> tuple[Runs, Feed]:
@@ -34,6 +46,38 @@ async def test_readers_at_one_place_get_the_same_bytes() -> None:
     assert three is not None
     assert one is not three
     assert one.data == three.data == text_frame(b"x")
+
+
+async def test_runs_are_shared_up_to_so_many_bytes() -> None:
+    """At the limit a later reader gets every one of them; with one byte more the oldest is made anew."""
+    spare = RUN_OVERHEAD_BYTES + len(text_frame(bytes(RAW_BYTES_MAX))) - RAW_BYTES_MAX
+    runs_max = RUNS_BYTES_MAX // RAW_BYTES_MAX
+    for more, made_anew in ((0, 0), (1, 1)):
+        node = make_node()
+        runs, feed = following(node)
+        for _ in range(runs_max - 1):
+            post(node, "x" * RAW_BYTES_MAX)
+        post(node, "x" * (RAW_BYTES_MAX - runs_max * spare + more))
+        made, later = list(iter(feed.take, None)), Feed(runs, Position(), "", Raws())
+        assert (later.take() is not made[0], len(made)) == (made_anew, runs_max)
+        assert sum(run is not one for run, one in zip(iter(later.take, None), made[1:], strict=True)) == (
+            (runs_max - 1) * made_anew  # each that is made anew takes the place of the next
+        )
+
+
+async def test_the_largest_run_there_can_be_is_shared() -> None:
+    """Texts and a name of the feed that JSON writes six times as long, and the longest ids."""
+    node, form = make_node(), Frames("\x01" * NAME_CHARS_MAX, 1)
+    size = (RUN_BYTES - 1) // (RUN_RECORDS - 1)
+    for number in range(RUN_RECORDS):
+        last = number == RUN_RECORDS - 1
+        post(node, "\x01" * (RAW_BYTES_MAX if last else size), f"{number}".ljust(ID_BYTES_MAX, '"'))
+    runs = Runs(node)
+    runs.notices.add([RecordExpired(post(node, "x", '"' * ID_BYTES_MAX))] * RUN_RECORDS)
+    one, two = (Feed(runs, Position(), "", form).take() for _ in range(2))
+    assert one is not None
+    assert one is two
+    assert one.records == RUN_RECORDS
 
 
 async def test_a_run_ends_with_its_number_of_records_or_the_record_that_fills_it() -> None:

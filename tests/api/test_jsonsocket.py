@@ -1,17 +1,20 @@
 """`/v1/ws`: JSON both ways."""
 
 import json
+import re
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
-from api import Access, Credentials, FeedLimits, HttpLimits
+from api import Access, Credentials, FeedLimits, Feeds, HttpLimits
 from api.cursor import make_cursor
-from api.jsonsocket import ASKED_MAX, BATCH_MAX
-from tests.api.live import live, post
+from api.jsonsocket import ASKED_BYTES_MAX, ASKED_MAX, BATCH_MAX, serve_json
+from api.socket import Socket
+from tests.api.live import live, make_node, post
 from tests.api.rawhttp import eventually, frame
 
 
@@ -177,3 +180,50 @@ async def test_a_stopping_node_closes_with_1001_and_where_to_go_on() -> None:
         cursor = (await socket.ask(op="subscribe"))["cursor"]
         it.feeds.close()
         assert await socket.closed() == (1001, cursor)
+
+
+@pytest.mark.parametrize(
+    ("count", "each_bytes", "taken"),
+    [
+        (ASKED_MAX - 1, 100, ASKED_MAX),
+        (ASKED_MAX, 100, ASKED_MAX),
+        (4, ASKED_BYTES_MAX // 4, 5),
+        (4, ASKED_BYTES_MAX // 4 + 1, 4),
+    ],
+)
+async def test_so_much_is_taken_of_a_client_before_it_is_answered(
+    count: int, each_bytes: int, taken: int
+) -> None:
+    """100 messages, or 256 KiB and the message that passed it; the next waits, and nothing is lost."""
+    node = make_node()
+    put, receive = trio.open_memory_channel[Any](count + 3)
+    answers: list[bytes] = []
+    reads = trio.Event()
+
+    async def send(message: Any) -> None:
+        answers.append(message.get("frames", b""))
+        if b"first" in answers[-1]:
+            await reads.wait()  # the client reads nothing
+
+    def say(ref: int | str, size: int = 0) -> None:
+        said = json.dumps({"op": "ping", "ref": ref})
+        put.send_nowait({"type": "websocket.receive", "text": said.ljust(size), "bytes": None})
+
+    scope: Any = {"type": "websocket", "headers": [], "query_string": b"", "client": ("127.0.0.1", 1)}
+    async with trio.open_nursery() as nursery:
+        socket = Socket(scope, receive.receive, send)
+        nursery.start_soon(serve_json, Feeds(node), Access(), socket)
+        put.send_nowait({"type": "websocket.connect"})
+        say("first")
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(count):
+            say(number, each_bytes)
+        for number in range(count, count + 2):
+            say(number)
+        await trio.testing.wait_all_tasks_blocked()
+        assert count + 2 - put.statistics().current_buffer_used == taken
+        reads.set()
+        await trio.testing.wait_all_tasks_blocked()
+        put.send_nowait({"type": "websocket.disconnect", "code": 1000})
+    refs = re.findall(rb'"ref":(\d+)', b"".join(answers))
+    assert list(map(int, refs)) == list(range(count + 2))
