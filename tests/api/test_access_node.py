@@ -164,9 +164,10 @@ def test_the_whole_way_over_https(tmp_path: Path) -> None:
         assert f'"http": "{url}"' in node.log.read_text()
         assert dayfly("post", "hello", "--node", url, "--ca", str(certificate)).code == 0
         assert dayfly("list", "--node", url, DAYFLY_CA=str(certificate)).lines[0]["raw"] == "hello"
-        distrusted = dayfly("list", "--node", url)
-        assert (distrusted.code, distrusted.out) == (3, "")
-        assert "is not trusted" in distrusted.err
+        for command in ("list", "watch"):
+            distrusted = dayfly(command, "--node", url)
+            assert (distrusted.code, distrusted.out) == (3, "")
+            assert "is not trusted" in distrusted.err
         assert "write https://" in dayfly("list", "--node", f"http://127.0.0.1:{node.port}").err
 
 
