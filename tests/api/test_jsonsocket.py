@@ -12,7 +12,7 @@ import trio.testing
 
 from api import Access, Credentials, FeedLimits, Feeds, HttpLimits
 from api.cursor import make_cursor
-from api.jsonsocket import ASKED_BYTES_MAX, ASKED_MAX, BATCH_MAX, serve_json
+from api.jsonsocket import ASKED_BYTES_MAX, ASKED_MAX, BATCH_MAX, NAME_CHARS_MAX, serve_json
 from api.socket import Socket
 from tests.api.live import live, make_node, post
 from tests.api.rawhttp import eventually, frame
@@ -107,7 +107,8 @@ async def test_many_records_come_in_one_frame_if_that_is_wished() -> None:
         (b'{"op":"subscribe","since":"soon","ref":7}', "bad-request"),
         (b'{"op":"subscribe","batch":%d}' % (BATCH_MAX + 1), "bad-request"),
         (b'{"op":"subscribe","batch":0}', "bad-request"),
-        (b'{"op":"subscribe","feed":"%b"}' % (b"x" * 65), "bad-request"),
+        (b'{"op":"subscribe","feed":"%b"}' % (b"x" * (NAME_CHARS_MAX + 1)), "bad-request"),
+        (b'{"op":"subscribe","ref":"%b"}' % (b"x" * (NAME_CHARS_MAX + 1)), "bad-request"),
         (b'{"op":"x","y":' + b"[" * 17 + b"]" * 17 + b"}", "bad-json"),
     ],
 )
@@ -158,7 +159,9 @@ async def test_feeds_of_one_socket_are_bounded() -> None:
             assert (await socket.ask(op="subscribe", feed=name))["event"] == "subscribed"
         assert (await socket.ask(op="subscribe", feed="c"))["code"] == "busy"
         await socket.ask(op="unsubscribe", feed="a")
-        assert (await socket.ask(op="subscribe", feed="c"))["event"] == "subscribed"
+        longest = "x" * NAME_CHARS_MAX
+        subscribed = await socket.ask(op="subscribe", feed=longest, ref=longest, batch=BATCH_MAX)
+        assert (subscribed["event"], subscribed["ref"]) == ("subscribed", longest)
 
 
 async def test_a_client_that_asks_and_does_not_read_is_held_up_and_then_cut() -> None:

@@ -1,10 +1,16 @@
 """RFC 6455, frame by frame: what a server must say to each thing a client may or may not send.
 
 The echo is mounted on the very server that the node uses. `closes` are close frames; after them the
-connection ends.
+connection ends. Where kosoku is installed (`pip install kosoku==0.1.0`), a published suite says it too.
 """
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
+import trio
 
 from api.server import HttpLimits
 from tests.api.apps import PlainApp
@@ -141,3 +147,20 @@ async def test_what_is_not_allowed_is_told_with_the_right_code(name: str) -> Non
     data, code = BROKEN[name]
     got, open_ = await said(data, pieces=False)
     assert (got[0], got[2:4], open_) == (0x88, code.to_bytes(2, "big"), False)
+
+
+@pytest.mark.skipif(shutil.which("kosoku") is None, reason="kosoku is no dependency; installed, it runs")
+async def test_the_cases_of_the_autobahn_suite_pass(tmp_path: Path) -> None:
+    """All but those of compression, which is never agreed; in the long form also messages of up to 16 MiB."""
+    limits = HttpLimits(websocket_message_bytes_max=32 * 1024 * 1024)
+    left_out = ["12.*", "13.*"] if os.environ.get("DAYFLY_TEST_LONG") else ["9.*", "12.*", "13.*"]
+    options = ["-p", "2", "-o", str(tmp_path), *(word for case in left_out for word in ("-x", case))]
+    async with running(PlainApp(), limits) as server:
+        ran = await trio.run_process(
+            ["kosoku", *options, f"127.0.0.1:{server.port}/ws"],
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout[-5000:].decode()
+        assert await server.answers()
