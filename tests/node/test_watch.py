@@ -12,6 +12,7 @@ import trio
 
 from node.following import Delivery, Record
 from node.hooks import Hook, Hooks
+from node.watch import STATE_BYTES_MAX
 from tests.api.nodes import lone_node
 from tests.node.commands import COMMAND, ENVIRONMENT, dayfly
 from tests.processes import ROOT, NodeProcess, free_port, wait_until
@@ -103,7 +104,10 @@ def test_who_cannot_be_served_hears_why(node: NodeProcess, tmp_path: Path) -> No
     unwritable = dayfly("watch", "--node", node.url, "--state", str(tmp_path / "none" / "state"))
     assert (unwritable.code, "cannot be written" in unwritable.err) == (1, True)
     damaged = tmp_path / "state"
-    for text in ("{", '{"cursors":{},"seen":"?"}', "x" * (1 << 21)):
+    largest = '{"cursors":{},"seen":""}'.ljust(STATE_BYTES_MAX)
+    damaged.write_text(largest)
+    assert dayfly("watch", "--node", nobody, "--state", str(damaged)).code == 3  # taken, then nobody answers
+    for text in ("{", '{"cursors":{},"seen":"?"}', largest + " "):
         damaged.write_text(text)
         result = dayfly("watch", "--node", node.url, "--state", str(damaged))
         assert (result.code, "is not the state of a watch" in result.err) == (1, True)
