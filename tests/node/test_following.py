@@ -3,9 +3,20 @@
 import json
 from random import Random
 
+import msgspec
 import pytest
 
-from node.following import PURGE_LATE_MS, Delivery, Following, Progress, Record, Seen, WatchState
+from node.following import (
+    PURGE_LATE_MS,
+    SAVED_MAX,
+    Delivery,
+    Following,
+    Progress,
+    Record,
+    Seen,
+    WatchState,
+)
+from node.watch import STATE_BYTES_MAX
 
 A, B = "http://a", "http://b"
 
@@ -68,6 +79,20 @@ def test_what_is_remembered_is_bounded_by_life_and_by_number() -> None:
 
 
 # --- where to go on -------------------------------------------------------------------------------------
+
+
+def test_what_is_written_down_is_bounded_and_can_be_read_again() -> None:
+    """The latest so many, exactly; with cursors of a hundred nodes they are a state that is taken again."""
+    seen = Seen()
+    for i in range(SAVED_MAX + 1):
+        seen.add(record(f"{i}"))
+    again = Seen()
+    again.restore(seen.save())
+    assert len(again) == SAVED_MAX
+    assert not again.add(record("1"))
+    assert again.add(record("0"))
+    cursors = {f"https://{n:0>253}:65535": f"{n:0>12x}.{2**63}.{2**63}" for n in range(100)}
+    assert len(msgspec.json.encode(WatchState(cursors, seen.save()))) < STATE_BYTES_MAX
 
 
 def test_a_node_is_asked_from_its_own_cursor_another_from_the_latest_one() -> None:
