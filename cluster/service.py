@@ -6,6 +6,7 @@ from link readers, the bus (records posted here), beacons, and the timer. Whatev
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from typing import assert_never
 
@@ -232,7 +233,8 @@ class ClusterService:
         refusal = self.engine.refusal(link.hello, dialled=link.dialled, now=self._clock())
         if refusal is not None:
             link.close(*refusal)
-            await link.run(self._intake.take)
+            with suppress(FrameError):  # whatever it says meanwhile, it is refused already
+                await link.run(self._intake.take)
             if link.dialled:
                 self.feed(v.DialFailed(link.address, refusal[1], link.peer))
             return

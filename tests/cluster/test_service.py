@@ -246,6 +246,26 @@ async def test_a_malformed_message_ends_the_link(frame: bytes) -> None:
         await until(lambda: len(node.cluster.links) == 1, "another one links")
 
 
+async def test_junk_on_a_link_that_is_refused_as_it_comes_up_costs_that_link_only() -> None:
+    """Whoever was let in to shake hands and is banned before it is ready cannot end the node by junk."""
+    async with running(config()) as node:
+        late = [await ScriptedPeer.connect(node) for _ in range(HANDSHAKES_PER_ADDRESS_MAX - 2)]
+        for peer in late:
+            await peer.say(hello(node))
+            await peer.hear()
+        first = await ScriptedPeer.connect(node)
+        await first.link(node)
+        await first.stream.send_all(b"junk" * 9)
+        while await first.hear() is not None:
+            pass
+        for peer in late:
+            await peer.say(Ready())
+            await peer.stream.send_all(b"junk" * 9)
+        other = await ScriptedPeer.connect(node)
+
+        assert (await other.link(node, 2)).name == "tested"
+
+
 async def test_a_flood_of_announcements_of_nothing_is_bounded() -> None:
     """A million digests that do not exist fill no more than the table."""
     async with running(config()) as node:
