@@ -227,12 +227,12 @@ class Link:
         """Write what is queued at once if the writer task waits for work, else leave it to that task.
 
         A task switch for each of nine peers costs more than nine writes (docs/performance.md). What the
-        kernel does not take is the writer's to wait for.
+        kernel does not take is the writer's to wait for, and so is what did not fit into one write.
         """
         if self._resting and not self._bell.is_set():
             data = self._connection.seal(self.outbox.next_write())
             self._unsent = data[send_now(self._connection.stream, data) :]
-            if self._unsent:
+            if self._unsent or self.outbox.queued_bytes:
                 self._bell.set()
 
     def _without_acks(self, messages: list[Message]) -> list[Message]:

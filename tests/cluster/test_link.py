@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from cluster.codec import FrameReader
+from cluster.codec import BATCH_BYTES, FrameReader, encode
 from cluster.link import Connection, Link
-from cluster.messages import Bye, Hello, IHave, Message, Ping
+from cluster.messages import Bye, Confirm, Hello, IHave, Message, Ping, Push, WireRecord
 from cluster.tls import TlsChannel
 from cluster.transport import send_now
 from tests.cluster.channels import KEY, security, shake
@@ -121,3 +121,25 @@ async def test_a_goodbye_never_comes_in_the_middle_of_a_frame(
             while len(heard) < 2:
                 heard += reader.feed(opened(channels[1], await stream.receive_some(65_536)))
     assert heard == [large, Bye("done", "the test is over")]
+
+
+async def test_what_does_not_fit_beside_a_question_follows_by_itself(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """A push as large as a batch does not wait for the next message after the question that rode with it."""
+    ours, theirs = ends
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    link = Link(Connection(stream), HELLO, HELLO, "a:1", dialled=True, desk=Shelf([]))
+    push = Push([WireRecord("id", "x" * BATCH_BYTES, "", 1)], bytes(16))
+    reader, heard = FrameReader(), list[Message]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, ignore)
+        await trio.testing.wait_all_tasks_blocked()
+        link.send(Confirm(bytes(16), 1, bytes(32), 0), flush=False)
+        link.push(encode(push), 1)
+        their_stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+        with trio.move_on_after(2):
+            while len(heard) < 2:
+                heard += reader.feed(await their_stream.receive_some(65_536))
+        link.close("done", "the test is over")
+    assert [type(message) for message in heard] == [Confirm, Push]
