@@ -151,8 +151,11 @@ class Ack(msgspec.Struct, frozen=True, array_like=True):
 CONFIRM_DIGESTS_MAX = 256
 """Records in one question: a slice of a batch and room around it, so that an answer stays under 1 KiB."""
 
-Digests = Annotated[bytes, Meta(max_length=CONFIRM_DIGESTS_MAX * DIGEST_BYTES)]
-Nodes = Annotated[int, Meta(ge=0, le=65_535)]
+NODES_MAX = 65_535
+"""The largest count in an answer: more nodes than a cluster can have."""
+
+Digests = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=CONFIRM_DIGESTS_MAX * DIGEST_BYTES)]
+Nodes = Annotated[int, Meta(ge=0, le=NODES_MAX)]
 
 
 class Confirm(msgspec.Struct, frozen=True, array_like=True):

@@ -53,7 +53,7 @@ messages = st.one_of(
     st.builds(m.ForwardJoin, st.builds(m.Member, ids, texts), hops),
     st.builds(m.Shuffle, members, paths, hops),
     st.builds(m.Shuffled, members, paths),
-    st.builds(m.Confirm, ids, counts, digests, counts, st.booleans()),
+    st.builds(m.Confirm, ids, counts, digests.filter(bool), counts, st.booleans()),
     st.builds(m.Held, ids, counts, st.lists(st.integers(0, 65_535), max_size=5)),
 )  # fmt: skip
 
@@ -206,6 +206,7 @@ def test_joined_digests_come_apart() -> None:
         m.Shuffle([], b"x", 1),
         m.Shuffle([], b"x" * 16 * 18, 1),
         m.Shuffled([], b"x" * 15),
+        m.Confirm(bytes(16), 1, b"", 1),
         m.Confirm(bytes(16), 1, b"x" * 33, 1),
         m.Confirm(bytes(16), 1, b"x" * 32 * 257, 1),
         m.Held(bytes(16), 1, [0] * 257),
