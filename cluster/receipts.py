@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cluster.codec import split_digests
-from cluster.messages import CONFIRM_DIGESTS_MAX, Confirm, Held
+from cluster.messages import CONFIRM_DIGESTS_MAX, NODES_MAX, Confirm, Held
 from cluster.vocabulary import Ask, Effect, Holdings, Now, Reached, Send
 
 ASKED_DIGESTS_MAX = 4_096
@@ -59,7 +59,8 @@ class _Question:
     def counts(self, holdings: Holdings) -> list[int]:
         """How many nodes hold each of the digests, this one and those that report to it."""
         reports = self.reported.values()
-        return [int(holdings.has(d)) + sum(r[i] for r in reports) for i, d in enumerate(self.digests)]
+        sums = (int(holdings.has(d)) + sum(r[i] for r in reports) for i, d in enumerate(self.digests))
+        return [min(count, NODES_MAX) for count in sums]
 
 
 class Receipts:

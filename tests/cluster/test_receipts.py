@@ -7,7 +7,7 @@ import pytest
 
 from cluster import vocabulary as v
 from cluster.codec import split_digests
-from cluster.messages import CONFIRM_DIGESTS_MAX, Confirm, Held
+from cluster.messages import CONFIRM_DIGESTS_MAX, NODES_MAX, Confirm, Held
 from cluster.negentropy import Items
 from cluster.receipts import ASKED_DIGESTS_MAX, LIFE_S_MAX, SWEEP_S, Receipts
 from cluster.vocabulary import Ask, Now, Reached, Send
@@ -284,6 +284,17 @@ def test_a_question_goes_on_and_each_node_answers_only_who_asked_it_first() -> N
     assert answers(receipts.link_down(peer(3))) == [(peer(2), [3])]
     assert receipts.link_down(peer(2)) == []
     assert receipts.confirm(peer(4), question, [peer(4)], at(0)) == [], "nor to another when that one is gone"
+
+
+def test_a_sum_is_never_larger_than_the_next_node_takes() -> None:
+    """One that reports too many cannot have the node that passes it on banned for it."""
+    receipts = Receipts(peer(9), Shelf(digest(1)))
+    receipts.confirm(peer(2), confirm(1, digest(1), onward=True), [peer(3)], at(0))
+    receipts.held(peer(3), Held(peer(1), 1, [NODES_MAX]), at(0))
+    due_s = receipts.deadline_s
+    assert due_s is not None
+
+    assert answers(receipts.tick(at(due_s))) == [(peer(2), [NODES_MAX])]
 
 
 def test_a_question_that_goes_on_is_refused_rather_than_another_forgotten() -> None:
