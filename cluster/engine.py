@@ -232,7 +232,7 @@ class Engine:
         self.membership.heard(event.peer, now)
         effects = self._dissemination.received(event, tuple(self.membership.peers), now)
         effects += self.receipts.changed((*event.stored, *event.lost))
-        self._reconciliation.alive(event.peer, now)
+        self._reconciliation.alive(event.peer, now, of_page=event.of_page)
         effects += self._reconciliation.page(event) + self._reconciliation.resume()
         if event.rejected:
             reason = self.membership.rejected(event.peer, event.rejected, now)

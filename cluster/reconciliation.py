@@ -40,6 +40,11 @@ SESSION_TIMEOUT_S = 5.0
 """A session that heard nothing for so long is given up: the peer may be reading somebody's pages. The next
 round will try another peer, and who holds no more than we do is not waited for."""
 
+ANSWER_S_MAX = 30.0
+"""How long a peer that sends other things, which are a sign of life, may owe its answer: it may have dropped
+the question, and one that is busy for ever must not keep us from all others. Our choice: what lies before the
+answer is a frame of 1 MiB at most, which so takes a line of 300 kbit/s."""
+
 PULL_BACKLOG_MAX = 8_192
 """Records still to be pulled beyond which a session waits before it looks for more."""
 
@@ -51,7 +56,8 @@ accepts must not keep both busy."""
 
 @dataclass(slots=True)
 class _Session:
-    """A running session as initiator. `held`: the next message, kept back until the backlog shrinks;
+    """A running session as initiator. `heard_s`, `answered_s`: when the peer last gave a sign of life, and an
+    answer (monotonic seconds); `held`: the next message, kept back until the backlog shrinks;
     `fetched`: pages are read no more: they were, or the last session left a difference, as with a full
     store that takes nothing from them."""
 
@@ -59,6 +65,7 @@ class _Session:
     lower_ms: int
     upper_ms: int
     heard_s: float
+    answered_s: float
     joining: bool
     peer_records: int
     fetching: bool = False
@@ -185,7 +192,7 @@ class Reconciliation:
         if (message.lower_ms, message.upper_ms) != (session.lower_ms, session.upper_ms):
             return []  # likewise, with the same peer
         self.bytes_in += len(message.message)
-        session.heard_s = now.s
+        session.heard_s = session.answered_s = now.s
         items = self._holdings.window(session.lower_ms, session.upper_ms)
         try:
             step = _negentropy(items).reconcile(message.message)
@@ -219,10 +226,15 @@ class Reconciliation:
         session.fetching = False
         return self._initiate(session)
 
-    def alive(self, peer: bytes, now: Now) -> None:
-        """Records, or bytes of an unfinished message, came from `peer`: a session with it is not silent."""
-        if self._session is not None and self._session.peer == peer:
-            self._session.heard_s = now.s
+    def alive(self, peer: bytes, now: Now, *, of_page: bool = False) -> None:
+        """Records, or bytes of an unfinished message, came from `peer`: a session with it is not silent.
+
+        `of_page`: they answer the session; anything else bears out no longer than `ANSWER_S_MAX`.
+        """
+        session = self._session
+        if session is not None and session.peer == peer:
+            session.answered_s = now.s if of_page else session.answered_s
+            session.heard_s = min(now.s, session.answered_s + ANSWER_S_MAX)
 
     def resume(self) -> list[Effect]:
         """Send a message that was kept back, if the backlog of missing records allows it."""
@@ -237,7 +249,7 @@ class Reconciliation:
         effects: list[Effect] = []
         session = self._session
         if session and session.held is not None and len(self._pull):
-            session.heard_s = now.s  # not silent: we are the ones who wait
+            session.heard_s = session.answered_s = now.s  # not silent: we are the ones who wait
         if session and now.s >= session.heard_s + SESSION_TIMEOUT_S:
             if session.joining and session.peer_records > len(self._holdings):
                 self._joins[session.peer] = 0  # once more, after the others
@@ -264,7 +276,8 @@ class Reconciliation:
         upper_age_ms = -FUTURE_MS_MAX if joining else STABLE_AGE_MS
         lower_ms = max(now.wall_ms - self._ttl_ms + self._margin_ms, 0)
         peer_records = self._joins.pop(peer, 0)
-        session = _Session(peer, lower_ms, max(now.wall_ms - upper_age_ms, 0), now.s, joining, peer_records)
+        upper_ms = max(now.wall_ms - upper_age_ms, 0)
+        session = _Session(peer, lower_ms, upper_ms, now.s, now.s, joining, peer_records)
         self._session = session
         session.fetched = peer in self._history and self._history[peer].retry_s > RETRY_S_MIN
         if joining and peer_records > 2 * len(self._holdings):

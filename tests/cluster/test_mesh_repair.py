@@ -5,7 +5,7 @@ from itertools import pairwise
 from cluster.codec import FrameReader, wire_record
 from cluster.dissemination import ANNOUNCE_PAUSE_S
 from cluster.messages import IHave, Push, Reconcile, WireRecord
-from cluster.reconciliation import SESSION_TIMEOUT_S
+from cluster.reconciliation import ANSWER_S_MAX, SESSION_TIMEOUT_S
 from cluster.vocabulary import Missed
 from node.admission import Answer
 from tests.cluster.test_mesh import is_push, make
@@ -108,6 +108,22 @@ def test_a_node_is_ready_though_a_peer_with_less_does_not_answer_its_session() -
     mesh.run_until(lambda: len(other) == 100, 5)
 
     mesh.run_until(lambda: other.engine.ready(other.now()), SESSION_TIMEOUT_S + 2)
+
+
+def test_a_peer_that_sends_records_and_no_answer_is_not_waited_for_for_ever() -> None:
+    """Who reads pages answers no session, while clients post there: others have their turns."""
+    mesh = make(2)
+    asking, busy = mesh.nodes
+    mesh.lose = lambda sender, peer, frame: asks(frame)
+    asking.feed(Missed())
+    assert asking.engine.session_peer == busy.node_id
+    seconds = 0
+    while asking.engine.session_peer is not None and seconds < 100:
+        busy.post("hello", f"r{seconds}")
+        mesh.run(1)
+        seconds += 1
+
+    assert SESSION_TIMEOUT_S < seconds <= ANSWER_S_MAX + SESSION_TIMEOUT_S + 1
 
 
 def test_sessions_with_a_peer_that_answers_none_become_rare() -> None:
