@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.key import ClusterKey
+from node import values
 from node.key_files import SECRET_FORBIDS
 from node.settings import SETTINGS, Setting
 
@@ -108,8 +109,10 @@ def load(gathered: Mapping[str, Sequence[Origin]]) -> Config:
         parsed: list[Any] = []
         for origin in gathered[setting.key]:
             try:
-                if setting.secret and not origin.text and origin.source.startswith(("-", *setting.envs)):
-                    raise ValueError("it is empty; leave it out, or give a secret")  # as of an unset variable
+                # As of an unset variable: the node would be open, or forget, unasked.
+                guards = setting.secret or setting.parse is values.path
+                if guards and not origin.text and origin.source.startswith(("-", *setting.envs)):
+                    raise ValueError(f"it is empty; leave it out, or give a {setting.metavar.lower()}")
                 parsed.append(setting.parse(origin.text))
             except ValueError as error:
                 raise ConfigError(f"{setting.name} (from {origin.source}): {error}") from None

@@ -158,7 +158,7 @@ def bytes_max(text: str) -> int:
 
 def keys(text: str) -> tuple[ClusterKey, ...]:
     """Read the text of a key file; empty: none."""
-    return parse_keys(text) if text.strip() else ()
+    return parse_keys(text) if text else ()
 
 
 def path(text: str) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.key import ClusterKey
+from node import values
 from node.config import Config, ConfigError, gather, load
 from node.connect import BadOption, NodeAddress
 from node.settings import SETTINGS
@@ -370,6 +371,19 @@ def test_an_empty_secret_is_no_way_to_have_none() -> None:
     assert "it is empty" in refusal({"write_token": [""]})
     assert "AUTH_PASSWORD): it is empty" in refusal(environment={"AUTH_PASSWORD": "", "AUTH_USER": "a"})
     assert load_from(file=write(Path("f.toml"), "read_token = ''")).read_token is None
+
+
+@pytest.mark.parametrize("key", [s.key for s in SETTINGS if s.parse is values.path])
+def test_an_empty_path_is_no_way_to_have_none(key: str) -> None:
+    """`--key-file "$KEY_FILE"` unset must not start an open node, nor `--data-dir` one that forgets."""
+    assert "it is empty" in refusal({key: [""]})
+    assert "it is empty" in refusal(environment={f"DAYFLY_{key.upper()}": ""})
+    assert getattr(load_from(file=write(Path("f.toml"), f"{key} = ''")), key) is None
+
+
+def test_a_key_of_spaces_is_no_key() -> None:
+    """As of an unset variable between quotes: the node would be open, unasked."""
+    assert "there is no key in it" in refusal(environment={"DAYFLY_KEY": " "})
 
 
 def test_a_secret_is_read_from_the_first_line_of_a_file() -> None:
