@@ -20,7 +20,7 @@ from cluster.address import may_tell
 from cluster.candidate import Candidate, Choice
 from cluster.members import Members
 from cluster.membership import Membership, Peer
-from cluster.messages import ForwardJoin, Hello, Member, Peers, Shuffle, Shuffled
+from cluster.messages import PATH_BYTES_MAX, ForwardJoin, Hello, Member, Peers, Shuffle, Shuffled
 from cluster.vocabulary import Close, Effect, LinkUp, Now, Send
 
 ACTIVE_MIN = 6
@@ -192,7 +192,7 @@ class Views:
         """Addresses walk by: pass them on, or keep them and send others back."""
         path = message.path + self._node_id
         onward = [i for i in self._peers if i != peer and i not in message.path]
-        if message.hops and onward:
+        if message.hops and onward and len(path) <= PATH_BYTES_MAX:
             return [Send(self._rng.choice(onward), Shuffle(message.members, path, message.hops - 1))]
         answer = self._sample()
         self._told(message.members, now)

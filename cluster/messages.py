@@ -269,7 +269,8 @@ class ForwardJoin(msgspec.Struct, frozen=True, array_like=True):
     hops: Hops
 
 
-Path = Annotated[bytes, Meta(max_length=17 * NODE_ID_BYTES)]
+PATH_BYTES_MAX = 17 * NODE_ID_BYTES
+Path = Annotated[bytes, Meta(max_length=PATH_BYTES_MAX)]
 Swapped = Annotated[list[Member], Meta(max_length=16)]
 
 

@@ -293,6 +293,18 @@ def test_a_shuffle_walks_on_and_its_answer_comes_back_the_same_way() -> None:
     assert member(701).address not in addresses
 
 
+def test_a_walk_that_has_no_room_for_its_path_ends_here() -> None:
+    """One more id, and the next node would ban the honest one that passed it on."""
+    place = large()
+    path = b"".join(node(number) for number in range(17))
+    [answer] = place.views.shuffle(node(450), Shuffle([member(7)], path, 16), now(0.0))
+    assert isinstance(answer, Send)
+    assert isinstance(answer.message, Shuffled)
+    [onward] = place.views.shuffle(node(450), Shuffle([member(7)], path[16:], 16), now(0.0))
+    assert isinstance(onward, Send)
+    assert onward.message == Shuffle([member(7)], path[16:] + ME, 15)
+
+
 def test_addresses_of_other_machines_loopbacks_are_not_taken() -> None:
     """They would lead to ourselves."""
     place = large()
