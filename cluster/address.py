@@ -1,5 +1,7 @@
 """`host:port` in text and back, IPv6 in brackets."""
 
+from ipaddress import ip_address
+
 
 def parse_address(text: str, *, port_default: int | None = None) -> tuple[str, int]:
     """Split `host:port`, `[v6]:port`, or a bare host when there is a default port.
@@ -31,6 +33,15 @@ def parse_address(text: str, *, port_default: int | None = None) -> tuple[str, i
 def format_address(host: str, port: int) -> str:
     """Join host and port, with an IPv6 host in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_ip(host: str) -> bool:
+    """Tell whether `host` is an IP address, not a name or anything else."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def may_tell(address: str, listener: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from cluster.address import format_address, is_loopback
+from cluster.address import format_address, is_ip, is_loopback
 from cluster.desk import Admitted, Desk
 from cluster.messages import NODE_ID_BYTES, Hello, Member, Text, WireRecord
 from cluster.negentropy import Items
@@ -132,7 +132,7 @@ class Members:
     def met(self, ours: Hello, seen: str) -> None:
         """Learn what to say of ourselves: what we said in a handshake, and at which host a peer sees us."""
         self._self = ours
-        if seen and (not self._host or not is_loopback(seen) or is_loopback(self._host)):
+        if is_ip(seen) and (not self._host or not is_loopback(seen) or is_loopback(self._host)):
             self._host = seen  # a loopback address is what only a neighbour on this machine sees us at
 
     @property
@@ -179,7 +179,7 @@ class Members:
                 node_id = bytes.fromhex(wire.id.removeprefix(_PREFIX))
                 record = Record.of(wire.id, wire.raw, wire.signature, wire.time_stamp)
                 fact = msgspec.json.decode(wire.raw, type=_Fact)
-            except ValueError:  # no honest node says so
+            except (ValueError, RecursionError):  # no honest node says so
                 admitted.rejected += 1
                 continue
             if len(node_id) != NODE_ID_BYTES or wire.signature or record.size_bytes > FACT_BYTES_MAX:

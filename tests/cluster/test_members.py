@@ -120,6 +120,7 @@ def test_what_no_node_says_is_rejected() -> None:
         WireRecord("\x00member/00", good.raw, "", good.time_stamp),
         WireRecord(good.id, "{}", "", good.time_stamp),
         WireRecord(good.id, "[", "", good.time_stamp),
+        WireRecord(good.id, '{"x":' + "[" * 100_000, "", good.time_stamp),
         WireRecord(good.id, good.raw, "signed", good.time_stamp),
         WireRecord(good.id, good.raw + " " * FACT_BYTES_MAX, "", good.time_stamp),
         WireRecord(good.id, good.raw.replace("60.0", "-1"), "", good.time_stamp),
@@ -199,6 +200,17 @@ def test_a_loopback_address_is_told_only_while_no_other_is_known() -> None:
     assert local.own_address == "127.0.0.1:7946"
     local.met(hello, "10.0.0.1")
     assert local.own_address == "10.0.0.1:7946"
+
+
+@pytest.mark.parametrize("seen", ["x" * 256, "not an address", "\x1b[2J"])
+def test_only_an_ip_address_is_taken_for_where_this_node_is(seen: str) -> None:
+    """Published, anything else would have all others reject the fact and ban the node for it."""
+    ours = members(1)
+    hello = Hello(1, 1, [], node(1), 0, "c", "n1", 7946, "", "r", 0, 0)
+    ours.met(hello, seen)
+    assert ours.own_address == "10.0.0.1:7946"
+    ours.met(hello, "fe80::1%eth0")
+    assert ours.own_address == "[fe80::1%eth0]:7946"
 
 
 def test_two_machines_loopbacks_are_not_one_place() -> None:
