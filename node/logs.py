@@ -24,6 +24,7 @@ def configure(log_format: str, log_level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if text:
+        processors.append(_in_letters)
         colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         processors += [structlog.dev.ConsoleRenderer(colors=colours)]
     else:
@@ -36,6 +37,14 @@ def configure(log_format: str, log_level: str) -> None:
     )
     # Libraries that log through the standard library (trio's accept loop) become lines of ours.
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[_Forward()], force=True)
+
+
+def _in_letters(logger: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Write out control characters: a peer chooses its name and its last words, and a terminal would obey."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = repr(value)
+    return event
 
 
 class _Forward(logging.Handler):
