@@ -19,6 +19,10 @@ for it; with 256 a cluster of three runs dry between two acknowledgements (a ten
 BEHIND_BYTES = 256 * 1024
 """The same for large records."""
 
+UNACKED_FRAMES_MAX = 2 * BEHIND_RECORDS
+"""Frames whose sizes are remembered one by one until they are acknowledged; further ones count as part of the
+last, or a peer that never acknowledges would have all of them remembered. It is behind by then anyway."""
+
 ACK_RECORDS = 128
 ACK_BYTES = 64 * 1024
 """A receiver acknowledges after so many records or bytes, a quarter of what makes it behind: it is told of
@@ -45,8 +49,10 @@ class SendWindow:
     def pushed(self, records: int, frame_bytes: int) -> None:
         """Count a frame that is queued for the peer."""
         self._pushed += records
-        self._unacked.append((self._pushed, frame_bytes))
         self._unacked_bytes += frame_bytes
+        if len(self._unacked) >= UNACKED_FRAMES_MAX:
+            frame_bytes += self._unacked.pop()[1]
+        self._unacked.append((self._pushed, frame_bytes))
 
     def acked(self, records: int) -> bool:
         """Note that the peer has admitted so many records since the link came up.

@@ -1,5 +1,7 @@
 """How far a peer is behind: counted in acknowledged records, bounded both ways."""
 
+import tracemalloc
+
 import pytest
 
 from cluster.messages import WireRecord
@@ -61,6 +63,21 @@ def test_who_is_given_up_is_not_waited_for_until_it_acknowledges_something() -> 
     window.acked(1)
 
     assert (given_up, window.behind) == (False, True)
+
+
+def test_what_a_peer_that_never_acknowledges_costs_is_bounded() -> None:
+    """A post a second for days leaves no trace of each; the counts stay right, coarse where it is behind."""
+    window = SendWindow()
+    tracemalloc.start()
+    for _ in range(100_000):
+        window.pushed(1, 100)
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    before = window.behind
+    acked = window.acked(100_000)
+
+    assert held_bytes < 1_000_000
+    assert (before, acked, window.behind) == (True, True, False)
 
 
 @pytest.mark.parametrize("absurd", [-1, 4, 11])
