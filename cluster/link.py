@@ -201,10 +201,13 @@ class Link:
                         messages = await self._connection.receive()
                         messages = self._without_acks(messages)
                         bye = next((m for m in messages if isinstance(m, Bye)), None)
-                        if bye is not None:
-                            reason = bye.reason
-                            break
-                        await take(self, messages)
+                        if bye is None:
+                            await take(self, messages)
+                            continue
+                        reason = bye.reason
+                        if last := messages[: messages.index(bye)]:  # what was sent before goodbye counts
+                            await take(self, last)
+                        break
                 except LinkError as error:
                     reason = str(error)
                 except FrameError as error:

@@ -417,6 +417,19 @@ async def test_what_was_acknowledged_is_handed_over_before_goodbye() -> None:
         assert len(got) == 3000
 
 
+async def test_records_that_come_in_one_read_with_a_goodbye_are_taken() -> None:
+    """Whoever stops writes its last records and its goodbye at once: they are all the cluster has of them."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        await peer.say(Push([wire(1)], bytes(15) + b"\1"), Bye("leaving", "the node is shutting down"))
+        while await peer.hear() is not None:
+            pass
+
+        assert held(node) == {"id1"}
+
+
 async def test_a_record_with_fields_of_a_later_release_is_taken() -> None:
     """What a later release adds to a record's four facts is ignored, not punished."""
     async with running(config()) as node:
