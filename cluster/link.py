@@ -11,7 +11,7 @@ import trio
 
 from cluster.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX, FrameError, FrameReader, encode
 from cluster.desk import Desk
-from cluster.messages import Ack, Bye, Hello, Message, WireRecord
+from cluster.messages import Ack, Bye, Hello, IHave, Message, Ping, Pong, WireRecord
 from cluster.outbox import Outbox
 from cluster.tls import TlsChannel
 from cluster.transport import LinkError, send_now, translated
@@ -22,6 +22,9 @@ READ_BYTES = 64 * 1024
 WRITE_BYTES = 64 * 1024
 WRITE_TIMEOUT_S = 10.0
 """How long a peer may take to accept `WRITE_BYTES`: 50 kbit/s."""
+
+ASKS_S = 5.0
+"""How long after an announcement a peer may still ask for what it lacks. Our choice: slow round trips."""
 
 BYE_TIMEOUT_S = 1.0
 """How long a closing link may take to say why."""
@@ -123,6 +126,8 @@ class Link:
         self._unsent = b""  # the rest of a write that the kernel took a part of
         self._bye: Bye | None = None
         self._drain = False
+        self._announced_s = -ASKS_S  # when something was last announced that the peer may ask for
+        self._awaited: int | None = None  # the ping whose answer comes before the goodbye
         self._room: trio.Event | None = None
 
     @property
@@ -133,7 +138,7 @@ class Link:
     @property
     def closing(self) -> bool:
         """Whether `close` was called: what is still read must not count any more."""
-        return self._bye is not None
+        return self._bye is not None and self._awaited is None
 
     def send(self, message: Message, *, flush: bool = True) -> bool:
         """Queue a message. Returns False when the peer has let the control lane fill up.
@@ -141,6 +146,8 @@ class Link:
         `flush`: whether it goes now, not with whatever goes next.
         """
         queued = self.outbox.send(message)
+        if isinstance(message, IHave):
+            self._announced_s = trio.current_time()
         if flush:
             self.flush()
         return queued
@@ -175,8 +182,19 @@ class Link:
     def close(self, code: str, reason: str, *, drain: bool = False) -> None:
         """End the link; the peer is told why if it still listens. `drain`: after what is queued."""
         self._bye = self._bye or Bye(code, reason)
-        self._drain = drain
+        self._drain, self._awaited = drain, None
         self._bell.set()
+
+    def leave(self, code: str, reason: str, last: Ping) -> None:
+        """End the link after what is queued and what the peer asks for of what was announced a moment ago.
+
+        `last`: a ping. A link keeps the order, so what the peer wants it has asked for when it answers.
+        """
+        if self._bye is not None:
+            return  # it ends already, for a better reason
+        self.close(code, reason, drain=True)
+        if trio.current_time() < self._announced_s + ASKS_S and self.outbox.send(last):
+            self._awaited = last.seq
 
     async def run(self, take: Callable[["Link", list[Message]], Awaitable[None]]) -> str:
         """Read and write until either side ends the link.
@@ -203,6 +221,7 @@ class Link:
                         bye = next((m for m in messages if isinstance(m, Bye)), None)
                         if bye is None:
                             await take(self, messages)
+                            self._answered(messages)
                             continue
                         reason = bye.reason
                         if last := messages[: messages.index(bye)]:  # what was sent before goodbye counts
@@ -249,6 +268,14 @@ class Link:
             self._ring()
         return [m for m in messages if not isinstance(m, Ack)] if acks else messages
 
+    def _answered(self, messages: Sequence[Message]) -> None:
+        """Say goodbye after what is queued now, if this is the answer that was waited for."""
+        if self._awaited is not None and any(
+            isinstance(m, Pong) and m.seq == self._awaited for m in messages
+        ):
+            self._awaited = None
+            self._bell.set()
+
     def _ring(self) -> None:
         if self._room is not None:
             self._room.set()
@@ -261,7 +288,7 @@ class Link:
             data = data or self._connection.seal(self.outbox.next_write())
             if data:
                 await self._connection.write_sealed(data)
-            elif self._bye is None:
+            elif self._bye is None or self._awaited is not None:
                 self._resting = True
                 await self._bell.wait()
                 self._resting = False

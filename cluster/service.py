@@ -28,7 +28,8 @@ from cluster.engine import Engine
 from cluster.intake import Intake
 from cluster.link import Link
 from cluster.members import MemberDesk
-from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Confirm, Hello, IHave, Message
+from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Confirm, Hello, IHave, Message, Ping
+from cluster.negentropy import fingerprint
 from cluster.security import LinkSecurity
 from cluster.statistics import ClusterStatistics
 from cluster.transport import LinkError, listen, resolve
@@ -108,8 +109,10 @@ class ClusterService:
             task_status.started()
             await follow(self._bus, self.feed)
             self.feed(v.Leaving())
+            nothing = fingerprint(self._desk.window(0, 0), 0, 0)
+            last = Ping(0, self._clock().wall_ms, 0, len(self._desk), 0, 0, nothing)  # over an empty window
             for link in self.links.values():
-                link.close("leaving", "the node is shutting down", drain=True)
+                link.leave("leaving", "the node is shutting down", last)
             with trio.move_on_after(STOP_TIMEOUT_S):
                 while self.links:
                     self._link_over = trio.Event()

@@ -417,6 +417,25 @@ async def test_what_was_acknowledged_is_handed_over_before_goodbye() -> None:
         assert len(got) == 3000
 
 
+async def test_what_was_only_announced_is_handed_over_before_goodbye() -> None:
+    """Who asks for a record too large to be pushed, accepted a moment before the stop, gets it."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        node.submit("large", "x" * 1_000_000, None)
+        node.close()
+        heard: list[str] = []
+        while (message := await peer.hear()) is not None:
+            heard.append(type(message).__name__)
+            if isinstance(message, IHave):
+                await peer.say(Want(message.digests))
+            if isinstance(message, Ping):
+                await peer.say(Pong(message.seq, message.wall_ms, 0, 0, message.fingerprint))
+
+        assert heard == ["IHave", "Ping", "Push", "Bye"]
+
+
 async def test_records_that_come_in_one_read_with_a_goodbye_are_taken() -> None:
     """Whoever stops writes its last records and its goodbye at once: they are all the cluster has of them."""
     async with running(config()) as node:
