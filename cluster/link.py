@@ -228,7 +228,7 @@ class Link:
                             await take(self, last)
                         break
                 except LinkError as error:
-                    reason = str(error)
+                    reason = self._bye.reason if self._bye else str(error)
                 except FrameError as error:
                     broken = error
                 nursery.cancel_scope.cancel()
@@ -296,3 +296,7 @@ class Link:
                 break
         with trio.move_on_after(BYE_TIMEOUT_S):
             await self._connection.write_sealed(self._unsent + self._connection.seal(encode(self._bye)))
+            if self._drain:
+                # Until the peer has closed its end: a socket that is closed while it still talks takes back
+                # what has not arrived (a reset, RFC 9293, 3.6.1).
+                await trio.sleep_forever()

@@ -1,7 +1,9 @@
 """A node's peer port over real sockets: who gets in, who does not, and what misbehaving costs."""
 
+import socket
 import struct
 import time
+from contextlib import suppress
 from itertools import pairwise
 
 import msgspec
@@ -434,6 +436,36 @@ async def test_what_was_only_announced_is_handed_over_before_goodbye() -> None:
                 await peer.say(Pong(message.seq, message.wall_ms, 0, 0, message.fingerprint))
 
         assert heard == ["IHave", "Ping", "Push", "Bye"]
+
+
+async def test_what_is_on_its_way_at_goodbye_arrives_whatever_the_peer_is_saying() -> None:
+    """A socket that is closed with words unread takes back what the far end has not got yet."""
+    async with running(config()) as node:
+        narrow = trio.socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await narrow.connect(("127.0.0.1", node.cluster.port))
+        peer = ScriptedPeer(trio.SocketStream(narrow))
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+
+        async def talk() -> None:
+            with suppress(trio.BrokenResourceError):
+                while True:
+                    await peer.stream.send_all(struct.pack(">IBB", 2, 200, 0) * 1000)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            for number in range(40):
+                node.submit(f"r{number}", "x" * 500, None)
+            node.close()
+            with trio.move_on_after(0.2):  # a slow peer: what it does not read lies at the node's end
+                await node.cluster.finished.wait()
+            got = 0
+            while (message := await peer.hear()) is not None:
+                got += len(message.records) if isinstance(message, Push) else 0
+            nursery.cancel_scope.cancel()
+
+        assert got == 40
 
 
 async def test_records_that_come_in_one_read_with_a_goodbye_are_taken() -> None:
