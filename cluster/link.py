@@ -19,6 +19,9 @@ from cluster.window import ReceiveWindow, SendWindow
 
 READ_BYTES = 64 * 1024
 
+REST_TIMEOUT_S = 5.0
+"""How long to read on what has arrived from a peer that takes nothing any more: some megabytes at most."""
+
 WRITE_BYTES = 64 * 1024
 WRITE_TIMEOUT_S = 10.0
 """How long a peer may take to accept `WRITE_BYTES`: 50 kbit/s."""
@@ -239,6 +242,9 @@ class Link:
                 reason = self._bye.reason if self._bye else reason
             except LinkError as error:
                 reason = str(error)
+                # What it sent before it was gone has arrived: the reader ends when all of it is taken.
+                with trio.move_on_after(REST_TIMEOUT_S):
+                    await trio.sleep_forever()
             nursery.cancel_scope.cancel()
         self._ring()
         if broken is not None:

@@ -468,6 +468,21 @@ async def test_what_is_on_its_way_at_goodbye_arrives_whatever_the_peer_is_saying
         assert got == 40
 
 
+async def test_what_has_arrived_of_a_peer_that_died_is_taken() -> None:
+    """Acknowledging fails then, and what is left to be read may be all there is of it."""
+    async with running(config()) as node:
+        peer = await ScriptedPeer.connect(node)
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        for frame in range(6):
+            records = [wire(frame * 100 + number) for number in range(100)]
+            await peer.say(Push(records, bytes(15) + b"\1"))
+        await trio.aclose_forcefully(peer.stream)
+        await until(lambda: not node.cluster.links, "the link is gone")
+
+        assert node.store_statistics().records == 600
+
+
 async def test_records_that_come_in_one_read_with_a_goodbye_are_taken() -> None:
     """Whoever stops writes its last records and its goodbye at once: they are all the cluster has of them."""
     async with running(config()) as node:
