@@ -2,14 +2,15 @@
 
 On loopback the time to live is 0 and the group is joined on the loopback interface only, so nothing
 leaves the machine and nothing from outside comes in. With `lan` it is 1 (the local network) and every
-IPv4 interface takes part. No interface that takes part is an error to work around, not to die of:
-seeds still work.
+IPv4 interface takes part, also one that comes later: a node may be up before its network is. No interface
+that takes part is an error to work around, not to die of: seeds still work.
 """
 
 import socket
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import ifaddr
 import structlog
@@ -27,16 +28,39 @@ DRAIN_DATAGRAMS = 64
 """Datagrams read before other tasks get a turn: a flood must not hold the loop."""
 
 
-class Discovery:
-    """One multicast group: announce ourselves, report who else does."""
+def _ipv4_addresses() -> list[str]:
+    return [str(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
 
-    def __init__(self, group: str, port: int, *, lan: bool, codec: BeaconCodec) -> None:
+
+class Discovery:
+    """One multicast group: announce ourselves, report who else does.
+
+    Args:
+        lan: whether to take part on all interfaces, in place of loopback.
+        addresses: tells their IPv4 addresses.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        port: int,
+        *,
+        lan: bool,
+        codec: BeaconCodec,
+        addresses: Callable[[], list[str]] = _ipv4_addresses,
+    ) -> None:
         self._group = group
         self._port = port
         self._lan = lan
         self._codec = codec
-        self._senders: list[socket.socket] = []
-        self.interfaces: list[str] = []
+        self._addresses = addresses
+        self._receiver: socket.socket | None = None
+        self._senders: dict[str, socket.socket] = {}  # by interface
+
+    @property
+    def interfaces(self) -> list[str]:
+        """IPv4 addresses of the interfaces that take part."""
+        return list(self._senders)
 
     async def run(
         self,
@@ -44,7 +68,11 @@ class Discovery:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Listen for beacons until cancelled; `heard(beacon, source ip)` is called for each of ours."""
-        receiver = self._open_receiver()
+        receiver = self._receiver = self._open_receiver()
+        if receiver is not None:
+            self._look(receiver)
+            if not self._senders:
+                _log.warning("no interface takes multicast: only --join finds peers", group=self._group)
         task_status.started()
         if receiver is None:
             return
@@ -54,13 +82,16 @@ class Discovery:
                     await trio.lowlevel.wait_readable(receiver)
                     self._drain(receiver, heard)
             finally:
-                for sender in self._senders:
+                self._receiver = None
+                for sender in self._senders.values():
                     sender.close()
 
     def announce(self, beacon: Beacon) -> None:
         """Send one beacon on every interface. Never waits; one that cannot be sent is not missed."""
         datagram = self._codec.encode(beacon)
-        for sender in self._senders:
+        if self._lan and self._receiver is not None:
+            self._look(self._receiver)
+        for sender in self._senders.values():
             try:
                 sender.sendto(datagram, (self._group, self._port))
             except OSError as error:
@@ -89,20 +120,35 @@ class Discovery:
             receiver.close()
             _log.warning("no multicast: only --join finds peers", group=self._group, error=str(error))
             return None
-        for interface in _ipv4_addresses() if self._lan else [LOOPBACK]:
-            self._join(receiver, interface)
-        if not self.interfaces:
-            receiver.close()
-            _log.warning("no interface takes multicast: only --join finds peers", group=self._group)
-            return None
         return receiver
+
+    def _look(self, receiver: socket.socket) -> None:
+        """Take part on the interfaces there are now."""
+        try:
+            there = self._addresses() if self._lan else [LOOPBACK]
+        except OSError as error:  # no descriptor is free
+            _log.debug("interfaces not looked at", error=str(error))
+            return
+        for interface in set(self._senders) - set(there):
+            self._senders.pop(interface).close()
+            with suppress(OSError):  # mostly it has gone with the interface
+                receiver.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, self._membership(interface))
+        for interface in there:
+            if interface not in self._senders:
+                self._join(receiver, interface)
+
+    def _membership(self, interface: str) -> bytes:
+        return struct.pack("4s4s", socket.inet_aton(self._group), socket.inet_aton(interface))
 
     def _join(self, receiver: socket.socket, interface: str) -> None:
         """Take part on one interface (an IPv4 address of this machine)."""
-        membership = struct.pack("4s4s", socket.inet_aton(self._group), socket.inet_aton(interface))
-        sender = _datagram_socket()
         try:
-            receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+            sender = _datagram_socket()
+        except OSError as error:
+            _log.debug("no descriptor for an interface", interface=interface, error=str(error))
+            return
+        try:
+            receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, self._membership(interface))
             sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
             sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1 if self._lan else 0)
             sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
@@ -111,12 +157,7 @@ class Discovery:
             sender.close()
             _log.debug("interface takes no multicast", interface=interface, error=str(error))
             return
-        self._senders.append(sender)
-        self.interfaces.append(interface)
-
-
-def _ipv4_addresses() -> list[str]:
-    return [str(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
+        self._senders[interface] = sender
 
 
 def _datagram_socket() -> socket.socket:
