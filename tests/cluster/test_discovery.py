@@ -10,6 +10,10 @@ from cluster.discovery import LOOPBACK, Discovery
 GROUP = "239.255.77.79"
 
 
+def ignore(beacon: Beacon, source: str) -> None:
+    """Hear nothing."""
+
+
 async def test_an_interface_that_comes_later_takes_part_and_one_that_goes_is_let_go() -> None:
     """A node may be up before its network is, and the network may come and go."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
@@ -25,7 +29,7 @@ async def test_an_interface_that_comes_later_takes_part_and_one_that_goes_is_let
         came.set()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(early.run, lambda beacon, source: None)
+        await nursery.start(early.run, ignore)
         await nursery.start(other.run, hear)
         early.announce(beacon)
         at_first = early.interfaces
