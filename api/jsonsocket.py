@@ -85,7 +85,7 @@ async def serve_json(feeds: Feeds, access: Access, socket: Socket) -> None:
     try:
         await socket.accept()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(talk.hear, nursery.cancel_scope)
+            nursery.start_soon(talk.hear)
             await talk.answer()
     finally:
         reader.leave(cut_at=talk.cursors if socket.cut else None)
@@ -104,6 +104,8 @@ class Conversation:
         self._asked: deque[Asked | Problem] = deque()
         self._asked_bytes = 0
         self._room = trio.Event()
+        self._heard_all = False
+        self._refused: Closed | None = None
         self._followed: dict[str, Feed] = {}
 
     @property
@@ -111,11 +113,12 @@ class Conversation:
         """Where each followed feed is."""
         return " ".join(feed.cursor for feed in self._followed.values())
 
-    async def hear(self, scope: trio.CancelScope) -> None:
-        """Take what the client says, as long as there is room for it."""
+    async def hear(self) -> None:
+        """Take what the client says, as long as there is room for it. What was said before its end counts."""
         while (message := await self._socket.receive()) is not None:
             if isinstance(message, bytes):
-                raise Closed(UNSUPPORTED, "JSON is taken as text frames")
+                self._refused = Closed(UNSUPPORTED, "JSON is taken as text frames")
+                break
             data = message.encode()
             try:
                 self._asked.append(_checked(parse_json(data, _DECODER)))
@@ -126,16 +129,24 @@ class Conversation:
             while len(self._asked) >= ASKED_MAX or self._asked_bytes > ASKED_BYTES_MAX:
                 self._room = trio.Event()
                 await self._room.wait()
-        scope.cancel()
+        self._heard_all = True
+        self._reader.ring()
 
     async def answer(self) -> None:
-        """Answer what was said, then send each feed's next run; sleep when there is neither."""
+        """Answer what was said, then send each feed's next run; sleep when there is neither.
+
+        Ends when the client has ended and all it said is done: a post takes no reading of its answer.
+        """
         while not self._feeds.closing:
             self._reader.listen()
             busy = False
             if self._asked:
                 busy = True
                 await self._socket.send(await self._replies())
+            if self._heard_all and not self._asked:
+                if self._refused is not None:
+                    raise self._refused
+                return
             for feed in list(self._followed.values()):
                 run = feed.take()
                 if run is not None:

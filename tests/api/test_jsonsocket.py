@@ -131,6 +131,17 @@ async def test_binary_messages_are_closed_with_1003() -> None:
         assert (await socket.closed())[0] == 1003
 
 
+@pytest.mark.parametrize("end", [frame(b"\x03\xe8", 8), frame(b"{}", 2)])
+@pytest.mark.parametrize("posts", [1, 2 * ASKED_MAX + 1])
+async def test_what_was_said_before_the_end_is_done(posts: int, end: bytes) -> None:
+    """Posts, with a close or an unfit message right behind them in one packet, are stored all the same."""
+    async with live() as it:
+        socket = await it.websocket("/v1/ws")
+        await socket.client.say(frame(b'{"op":"post","raw":"x"}') * posts + end)
+        await eventually(lambda: it.feeds.statistics.open["ws"] == 0)
+        assert it.node.store_statistics().records == posts
+
+
 async def test_without_the_right_to_write_only_posts_are_refused() -> None:
     """Reading goes on."""
     async with live(access=Access(credentials=Credentials(write_token=sha256(b"w").digest()))) as it:
