@@ -38,12 +38,15 @@ NAME_CHARS_MAX: Final = 64
 """Length of a feed's name and of a `ref`, which are sent back with every answer."""
 
 
+Ref = int | float | str | None
+
+
 class Asked(msgspec.Struct, frozen=True):
     """What a client says. `op` is `post`, `subscribe`, `unsubscribe` or `ping`; `ref` comes back with the
     answer. `id`, `raw` and `signature` are of a post; `feed`, `since`, `prefix` and `batch` of the others."""
 
     op: str
-    ref: int | str | None = None
+    ref: Ref = None
     id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     raw: str = ""
     signature: str | None = None
@@ -57,7 +60,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer to one message; of a post, with the fields of its receipt."""
 
     event: str
-    ref: int | str | None = None
+    ref: Ref = None
     feed: str | None = None
     cursor: str = ""
     reset: bool = False
@@ -71,10 +74,15 @@ class Posted(
 ):
     """The answer to a post: what a batch answers for a line."""
 
-    ref: int | str | None = None
+    ref: Ref = None
+
+
+class _Named(msgspec.Struct):
+    ref: Ref = None
 
 
 _DECODER = msgspec.json.Decoder(Asked)
+_REF_DECODER = msgspec.json.Decoder(_Named)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -101,7 +109,7 @@ class Conversation:
         self._socket = socket
         self._access = access
         self._may_post = access.may_post(socket.headers)
-        self._asked: deque[Asked | Problem] = deque()
+        self._asked: deque[Asked | Reply] = deque()
         self._asked_bytes = 0
         self._room = trio.Event()
         self._heard_all = False
@@ -123,7 +131,7 @@ class Conversation:
             try:
                 self._asked.append(_checked(parse_json(data, _DECODER)))
             except Problem as problem:
-                self._asked.append(problem)
+                self._asked.append(_error(_ref_of(data), problem))
             self._asked_bytes += len(data)
             self._reader.ring()
             while len(self._asked) >= ASKED_MAX or self._asked_bytes > ASKED_BYTES_MAX:
@@ -199,10 +207,10 @@ class Conversation:
                     held[number] = (_refused(posts[number], not_saved(trouble)), saved)
         return [receipt for receipt, _ in held]
 
-    def _reply(self, asked: Asked | Problem) -> Reply:
-        """Answer one message that is no post."""
-        if isinstance(asked, Problem):
-            return Reply("error", status=asked.status, code=asked.code, detail=asked.detail)
+    def _reply(self, asked: Asked | Reply) -> Reply:
+        """Answer one message that is no post, unless its answer is made already."""
+        if isinstance(asked, Reply):
+            return asked
         try:
             if asked.op == "subscribe":
                 return self._subscribe(asked)
@@ -217,7 +225,7 @@ class Conversation:
                 "bad-request", f"op={asked.op[:40]!r} is none of post, subscribe, unsubscribe, ping"
             )
         except Problem as problem:
-            return Reply("error", asked.ref, status=problem.status, code=problem.code, detail=problem.detail)
+            return _error(asked.ref, problem)
 
     def _subscribe(self, asked: Asked) -> Reply:
         most = self._feeds.limits.subscriptions_max
@@ -232,7 +240,7 @@ class Conversation:
         return Reply("subscribed", asked.ref, asked.feed, feed.cursor, position.reset)
 
 
-def _is_post(asked: Asked | Problem) -> bool:
+def _is_post(asked: Asked | Reply) -> bool:
     return isinstance(asked, Asked) and asked.op == "post"
 
 
@@ -243,6 +251,19 @@ def _checked(asked: Asked) -> Asked:
     if not 1 <= asked.batch <= BATCH_MAX:
         raise Problem("bad-request", f"batch={asked.batch} is not a number from 1 to {BATCH_MAX}")
     return asked
+
+
+def _ref_of(data: bytes) -> Ref:
+    """Find the `ref` of a message that is refused, so that its client knows which of them it was."""
+    try:
+        ref = _REF_DECODER.decode(data).ref
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return ref if len(str(ref)) <= NAME_CHARS_MAX else None
+
+
+def _error(ref: Ref, problem: Problem) -> Reply:
+    return Reply("error", ref, status=problem.status, code=problem.code, detail=problem.detail)
 
 
 def _refused(post: Asked, problem: Problem) -> Posted:

@@ -103,7 +103,12 @@ async def test_many_records_come_in_one_frame_if_that_is_wished() -> None:
         (b"{", "bad-json"),
         (b"[]", "bad-json"),
         (b'{"op":"post","raw":1}', "bad-json"),
+        (b'{"op":"post","raw":1,"ref":7}', "bad-json"),
         (b'{"op":"sing","ref":7}', "bad-request"),
+        (b'{"op":"sing","ref":7.5}', "bad-request"),
+        (b'{"op":"sing","ref":[7]}', "bad-json"),
+        (b'{"op":"subscribe","batch":0,"ref":7}', "bad-request"),
+        (b'{"op":"ping","ref":"%b"}' % (b"x" * 65), "bad-request"),
         (b'{"op":"subscribe","since":"soon","ref":7}', "bad-request"),
         (b'{"op":"subscribe","batch":%d}' % (BATCH_MAX + 1), "bad-request"),
         (b'{"op":"subscribe","batch":0}', "bad-request"),
@@ -119,7 +124,7 @@ async def test_what_makes_no_sense_is_answered_and_the_socket_goes_on(said: byte
         await socket.client.say(frame(said))
         error = await socket.json()
         assert (error["event"], error["code"], error["status"]) == ("error", code, 400)
-        assert error.get("ref") == (7 if b'"ref":7' in said else None)
+        assert error.get("ref") == (7.5 if b"7.5" in said else 7 if b'"ref":7' in said else None)
         assert (await socket.ask(op="ping", ref=8)) == {"event": "pong", "ref": 8}
 
 
