@@ -136,7 +136,7 @@ class GuardedH11(H11Protocol):
             await self._end_wait(*self._awaited)
         while self._awaited is None and not self.finished:
             try:
-                event = self.connection.next_event()
+                event = self._next_event()
             except h11.RemoteProtocolError as error:
                 await self._refuse(error.error_status_hint)
                 return
@@ -153,6 +153,16 @@ class GuardedH11(H11Protocol):
                 await self.stream.handle(EndBody(stream_id=STREAM_ID))
             else:
                 await self.stream.handle(cast("StreamEvent", event))  # WebSocket bytes
+
+    def _next_event(self) -> object:
+        """Return h11's next event; what comes behind a connection's last request waits, and is never read.
+
+        h11 takes it for an error, and the good request before it, done already, would be answered with 400.
+        Clients put a line end behind a body (RFC 9112 section 2.2), or the next request.
+        """
+        if self.connection.their_state is h11.MUST_CLOSE and self.connection.trailing_data[0]:
+            return h11.PAUSED
+        return self.connection.next_event()
 
     async def _begin(self, request: h11.Request) -> None:
         await self.send(Updated(idle=False))

@@ -80,6 +80,22 @@ async def test_no_single_request_ends_the_server(kill: str) -> None:
         assert server.statistics.snapshot().connections_failed == 0
 
 
+@pytest.mark.parametrize("behind", [b"\r\n", GET, b"\xff" * 100_000])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_what_comes_behind_a_last_request_does_not_spoil_its_answer(
+    version: bytes, behind: bytes
+) -> None:
+    """A line end, a further request or junk: the request is answered as if nothing had come, once."""
+    async with running(PlainApp(), SHORT) as server:
+        client = await server.client()
+        last = post(b"hello", "/echo", b"Connection: close").replace(b"1.1", version)
+        answer = await client.ask(last + behind)
+        assert (answer.status, answer.body) == (200, b"hello")
+        assert await client.rest() == b""
+        await client.stream.aclose()
+        await server.all_closed()
+
+
 async def test_a_close_frame_and_junk_on_an_open_socket_end_only_that_socket() -> None:
     """In the same packet and in a later one."""
     async with running(PlainApp(), SHORT) as server:
