@@ -171,8 +171,9 @@ class Watch(Iterator[Record]):
         connection = self._client.connection(address)
         connection.timeout = timeout_s
         try:
+            made = connect(address, connection)  # not under the lock: `close` waits for nobody
             with self._lock:
-                self._socket = connect(address, connection)
+                self._socket = made
             if self._closed.is_set():
                 raise NodeUnreachable("closed")
             answer = send(address, connection, "GET", path, accept=accept)

@@ -1,6 +1,7 @@
 """The client against real nodes: what it posts and reads, and a watch through the death of its nodes."""
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -73,6 +74,22 @@ def test_a_closed_watch_ends_also_for_who_waits_in_it(node: NodeProcess) -> None
     watch.close()
     thread.join(10)
     assert ended.is_set()
+
+
+def test_closing_a_watch_does_not_wait_for_a_node_that_is_silent_in_its_handshake() -> None:
+    """Ctrl-C ends `dayfly watch` by it, and so does a cancelled watch of the trio client."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        watch = Client(f"https://127.0.0.1:{listener.getsockname()[1]}").watch()
+        reader = threading.Thread(target=watch.batch, daemon=True)
+        reader.start()
+        silent, _ = listener.accept()
+        closer = threading.Thread(target=watch.close, daemon=True)
+        closer.start()
+        closer.join(10)
+        assert not closer.is_alive()
+        silent.close()
+        reader.join(10)
+        assert not reader.is_alive()
 
 
 async def test_for_trio_the_same_and_a_cancelled_watch_leaves_no_thread(node: NodeProcess) -> None:
