@@ -5,6 +5,7 @@ NDJSON when piped or with `--json`. Exit codes: 0 done, 1 refused, 2 wrong usage
 4 fewer nodes hold a record than were waited for.
 """
 
+import errno
 import os
 import re
 import sys
@@ -33,6 +34,9 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; ends the process."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who started us (`>&-`): else a socket gets its number
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as the process lives
     arguments = _modernise(list(sys.argv[1:] if argv is None else argv))
     cli.main(arguments, prog_name="dayfly")
     sys.exit(0)
@@ -54,10 +58,13 @@ class _Commands(click.Group):
         """Run a command. Click itself would end with 1, and only after us."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            # Whoever read our output has enough (`dayfly list | head`). Keep Python from saying so at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(0)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ENOSPC):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
+            if error.errno == errno.ENOSPC:
+                end(f"the output cannot be written: {error.strerror}", EXIT_REFUSED)
+            ctx.exit(0)  # whoever read our output has enough (`dayfly list | head`)
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)

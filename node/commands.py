@@ -25,6 +25,24 @@ EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_PARTIAL = 1, 2, 3, 4
 _json = click.option("--json", "as_json", is_flag=True, help="NDJSON also on a terminal.")
 
 
+class Text(click.ParamType):
+    """A text that a node can be sent: UTF-8, and not empty if it must not be."""
+
+    name = "text"
+
+    def __init__(self, *, may_be_empty: bool = True) -> None:
+        self._may_be_empty = may_be_empty
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it. Bytes of the command line that are no UTF-8 come as lone surrogates."""
+        text = str(value)
+        if not (text or self._may_be_empty):
+            self.fail("it is empty", param, ctx)
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            self.fail("it is not UTF-8", param, ctx)
+        return text
+
+
 def register(group: click.Group) -> None:
     """Add the commands to `group`."""
     for command in (post, list_records, peers):
@@ -33,7 +51,7 @@ def register(group: click.Group) -> None:
 
 @click.command()
 @click.argument("raw", required=False)
-@click.option("--id", metavar="ID", help="Id to post under; the node makes one if there is none.")
+@click.option("--id", type=Text(may_be_empty=False), metavar="ID", help="Id to post under; the node makes one if there is none.")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Post a file.")
 @click.option("--sign", "key_file", type=click.Path(path_type=Path), help="Sign with the key in this file.")
 @click.option("--wait", metavar="all|N", help="Until all nodes, or N of them, hold it; else end with 4.")
@@ -89,8 +107,8 @@ def post(
 
 
 @click.command("list")
-@click.option("--since", metavar="WHEN", help="Only from a cursor, a time back (10m) or a Unix time on.")
-@click.option("--prefix", metavar="TEXT", help="Only ids that begin with this.")
+@click.option("--since", type=Text(), metavar="WHEN", help="Only from a cursor, a time back (10m) or a Unix time on.")
+@click.option("--prefix", type=Text(), metavar="TEXT", help="Only ids that begin with this.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
 @node_options
 @_json

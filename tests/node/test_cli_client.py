@@ -21,6 +21,31 @@ def node() -> Iterator[NodeProcess]:
         yield node
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ('exec "$@" post hello >&-', 0, ""),
+        ('exec "$@" post <&-', 1, "empty-field"),
+        ('exec "$@" post hello >/dev/full', 1, "the output cannot be written"),
+        ('exec "$@" list >/dev/full', 1, "the output cannot be written"),
+        ('exec "$@" post --id "$(printf "\\377")" hello', 2, "not UTF-8"),
+        ('exec "$@" post --id "" hello', 2, "it is empty"),
+        ('exec "$@" list --prefix "$(printf "\\377")"', 2, "not UTF-8"),
+        ('exec "$@" watch --prefix "$(printf "\\377")"', 2, "not UTF-8"),
+    ],
+)
+def test_odd_ways_to_be_started_end_with_a_reason(
+    node: NodeProcess, command: str, code: int, told: str
+) -> None:
+    """Closed standard streams, a full disk behind the output, arguments that are no UTF-8 or empty."""
+    dayfly("post", "to be listed", "--node", node.url)
+    script = ["/bin/sh", "-c", command, "sh", *COMMAND]
+    environment = ENVIRONMENT | {"DAYFLY_NODE": node.url}
+    ended = subprocess.run(script, env=environment, capture_output=True, cwd=ROOT, timeout=30, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr.decode()) == (code, False), ended.stderr
+    assert told in ended.stderr.decode()
+
+
 # --- post -----------------------------------------------------------------------------------------------
 
 
