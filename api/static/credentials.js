@@ -33,8 +33,8 @@ export function forget() {
   authorization = "";
 }
 
+/** Basic for both: a token is nobody's password. What is typed may be any text, and a bearer's may not. */
 function header(user, secret) {
-  if (!user) return `Bearer ${secret}`;
   const data = new TextEncoder().encode(`${user}:${secret}`);
   return `Basic ${btoa(String.fromCharCode(...data))}`;
 }

@@ -59,14 +59,14 @@ export class PostForm {
 
   async #send({ raw, id, wait }) {
     let answer = await request(raw, id, wait);
-    while (answer.status === 401) {
+    let told = await answer.json();
+    while (told.code === "auth-required" || told.code === "forbidden") { // none, wrong ones, good for reading only
       credentials.forget();
-      const { detail } = await answer.json();
-      this.#say("bad", detail);
-      if (!(await credentials.ask(detail))) return;
+      this.#say("bad", told.detail);
+      if (!(await credentials.ask(told.detail))) return;
       answer = await request(raw, id, wait);
+      told = await answer.json();
     }
-    const told = await answer.json();
     if (!answer.ok) {
       this.#say("bad", told.detail ?? told.title ?? `The node answered ${answer.status}.`);
       return;

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.dashboard.conftest import OpenTab, single
 from tests.dashboard.tab import FOLLOWS_MS, Tab
@@ -141,13 +141,30 @@ def test_a_node_that_asks_who_posts_is_answered(open_tab: OpenTab) -> None:
         tab.refusals = True
         tab.page.fill("#post-raw", "let me in")
         tab.page.click("#post-send")
-        for secret in ("wrong", "sesame"):
+        for secret in ("s\N{EURO SIGN}same", "wrong", "sesame"):  # the first is none that a header could hold
+            expect(tab.page.locator("#sign-in")).to_be_visible(timeout=FOLLOWS_MS)
             tab.page.fill("#sign-in-secret", secret)
             tab.page.press("#sign-in-secret", "Enter")
-            if secret == "wrong":
+            if secret != "sesame":
                 expect(tab.page.locator("#sign-in-why")).to_contain_text("wrong", timeout=FOLLOWS_MS)
         wait_until(lambda: node.records == 1, "it is posted")
         assert tab.post("again").startswith("1/1 node in ")
         assert node.records == 2
         assert tab.page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
+        tab.close()
+
+
+def test_who_may_only_read_is_asked_for_other_credentials(browser: Browser) -> None:
+    """Else the tab would keep the wrong ones, and no post would pass until it is closed."""
+    with single("--write-token", "sesame", "--read-token", "peep") as node:
+        page = browser.new_page(http_credentials={"username": "", "password": "peep"})
+        tab = Tab(page, node.url).open()
+        page.fill("#post-raw", "let me in")
+        page.click("#post-send")
+        for secret in ("peep", "sesame"):
+            page.fill("#sign-in-secret", secret)
+            page.press("#sign-in-secret", "Enter")
+            if secret == "peep":
+                expect(page.locator("#sign-in-why")).to_contain_text("reading only", timeout=FOLLOWS_MS)
+        expect(page.locator("#post-result")).to_contain_text("1/1 node", timeout=FOLLOWS_MS)
         tab.close()
