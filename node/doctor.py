@@ -108,12 +108,17 @@ def _ask(client: Client) -> Answers:
     """Read what the node shows; no answer is a fact too."""
     try:
         node = client.show("/v1/node")
-        peers: list[dict[str, Any]] = client.show("/v1/peers")["peers"]
-        return Answers("", node, peers, _text(client, "/healthz"), _text(client, "/readyz"))
+        if "limits" in node:
+            peers: list[dict[str, Any]] = client.show("/v1/peers")["peers"]
+            return Answers("", node, peers, _text(client, "/healthz"), _text(client, "/readyz"))
+        why = "other JSON"
     except NodeRefused as refused:
-        return Answers(str(refused), refused=True)
+        if refused.code:
+            return Answers(str(refused), refused=refused.code)
+        why = f"status {refused.status}"
     except NodeUnreachable as error:
         return Answers(str(error).partition("; start")[0])
+    return Answers(f"what answers at {client.addresses[0].node} is no dayfly node ({why})")
 
 
 def _text(client: Client, path: str) -> tuple[int, str]:

@@ -35,6 +35,13 @@ FIXES = {
 }
 """By the code of a refusal (cluster/compatibility.py, cluster/tls.py, cluster/handshake.py)."""
 
+REFUSAL_FIXES = {
+    "auth-required": "give credentials that may read, with --user or --token",
+    "forbidden": "give credentials that may read, with --user or --token",
+    "bad-host": "ask by an address or localhost, or start the node with --http-host and this name",
+}
+"""By the code with which the node refuses to show itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -73,7 +80,7 @@ class Answers:
     """What the node said.
 
     Attributes:
-        trouble: why it said nothing; empty if it did. refused: it answered, and would not tell us.
+        trouble: why it said nothing; empty if it did. refused: the code with which it would not tell us.
         node, peers: `/v1/node` and the list in `/v1/peers`.
         health, ready: status and text of `/healthz` and `/readyz`.
     """
@@ -83,7 +90,7 @@ class Answers:
     peers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     health: tuple[int, str] = (200, "")
     ready: tuple[int, str] = (200, "")
-    refused: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ class Facts:
 def findings(facts: Facts) -> Iterator[Finding]:
     """Say what to make of the facts, one finding for each thing that was looked at."""
     if facts.answers.refused:
-        fix = "give credentials that may read, with --user or --token"
+        fix = REFUSAL_FIXES.get(facts.answers.refused, "ask again in a moment, or look into the node's log")
         yield Finding("node", "bad", f"{facts.url}: {facts.answers.trouble}", fix)
     elif facts.answers.node is None:
         fix = "start one with: dayfly up, or say with --http where it is"

@@ -120,16 +120,25 @@ def test_a_join_that_nobody_answers_is_bad_for_a_node_that_is_alone() -> None:
     assert any(found.startswith("no.such.name.invalid:1 leads nowhere") for found in joins)
 
 
-def test_without_a_node_it_looks_at_what_a_start_would_meet(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+def test_without_a_node_it_looks_at_what_a_start_would_meet(tmp_path: Path, answer: bytes) -> None:
     """Ends with 3, whether the port is free or taken by something that is no node."""
     free = dayfly("doctor", "--http", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
     assert free.code == 3
     assert level(free) == {"bad": {"node"}, "good": {"port", "multicast"}}
     missing = str(tmp_path / "no.key")
-    with answering(b"SSH-2.0-OpenSSH\r\n") as url:
+    with answering(answer) as url:
         busy = dayfly("doctor", "--http", url, "--no-multicast", "--key-file", missing, cwd=tmp_path)
     assert busy.code == 3
     assert level(busy) == {"bad": {"node", "port", "key"}, "good": {"multicast"}}
+    assert "--http" in busy.lines[0]["fix"]
     assert dayfly("doctor", "--ttl", "never", cwd=tmp_path).code == 2
 
 
