@@ -123,6 +123,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         life_left_s = max(node.life_left_ms(record) // 1000, 0)
         headers = {"etag": f'"{record.digest.hex()}"', "cache-control": f"max-age={life_left_s}"}
         if request.if_none_match.contains_weak(record.digest.hex()):
+            headers["content-type"] = JSON  # Quart's own would be HTML, and caches take a type from a 304
             return Response(b"", 304, headers)  # without a body Quart would look for an asyncio loop
         return _json(record_view(node, record), headers=headers)
 
