@@ -99,7 +99,7 @@ def make_blueprint() -> Blueprint:
 def answer_part(part: Part, policy: Mapping[str, str] = {}) -> Response:
     """Answer with a part, or with 304 if the browser has this very one. `policy`: goes before `HEADERS`."""
     headers = {**HEADERS, **policy, "content-type": part.media_type}
-    fresh = request.if_none_match.contains(part.tag)
+    fresh = request.if_none_match.contains_weak(part.tag)
     response = Response(b"" if fresh else part.body, 304 if fresh else 200, headers)
     response.set_etag(part.tag)
     return response
