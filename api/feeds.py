@@ -19,6 +19,7 @@ from api.errors import Problem
 from api.feed import Feed, Runs
 from api.forms import Form
 from api.limits import HttpLimits
+from api.rates import counted_address
 from eventbus import (
     BusClosed,
     Event,
@@ -190,13 +191,14 @@ class Feeds:
         if len(self._readers) >= self.limits.feeds_max:
             self.statistics.refused += 1
             raise Problem("busy", f"{self.limits.feeds_max} feeds are open, no more are taken", RETRY_AFTER)
-        if self._by_address[address] >= self.limits.feeds_per_address_max:
+        host = counted_address(address)
+        if self._by_address[host] >= self.limits.feeds_per_address_max:
             self.statistics.refused += 1
             most = self.limits.feeds_per_address_max
             raise Problem("busy", f"{most} feeds are open from your address, no more are taken", RETRY_AFTER)
         reader = Reader(self, kind, address)
         self._readers[reader] = None
-        self._by_address[address] += 1
+        self._by_address[host] += 1
         self.statistics.open[kind] += 1
         self.statistics.opened[kind] += 1
         return reader
@@ -210,9 +212,10 @@ class Feeds:
         if reader not in self._readers:
             return
         del self._readers[reader]
-        self._by_address[reader.address] -= 1
-        if not self._by_address[reader.address]:
-            del self._by_address[reader.address]
+        host = counted_address(reader.address)
+        self._by_address[host] -= 1
+        if not self._by_address[host]:
+            del self._by_address[host]
         self.statistics.open[reader.kind] -= 1
         if cut_at is not None:
             self.statistics.cut[reader.kind] += 1

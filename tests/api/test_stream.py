@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 import trio
 
 from api import FeedLimits, HttpLimits
 from api.cursor import make_cursor
+from api.errors import Problem
 from eventbus import PeerDown, PeerUp, RecordExpired, RecordSuperseded
 from eventbus.bus import BUFFER_EVENTS
 from tests.api.live import WebSocket, live, post
@@ -147,6 +149,17 @@ async def test_feeds_beyond_the_limit_are_refused_and_places_come_back() -> None
         assert (await head.answer(head_only=True)).status == 200
         await eventually(lambda: not +it.feeds.statistics.open)
         await it.stream()
+
+
+async def test_the_addresses_of_one_ipv6_network_share_their_places() -> None:
+    """As its connections do: else the feeds of one host could take all of those, and posts find none."""
+    async with live(feed_limits=FeedLimits(feeds_per_address_max=2)) as it:
+        first, _ = (it.feeds.open("sse", f"2001:db8::{host}") for host in (1, 2))
+        with pytest.raises(Problem, match="busy"):
+            it.feeds.open("sse", "2001:db8::3")
+        it.feeds.open("sse", "2001:db8:0:1::3")
+        first.leave()
+        it.feeds.open("sse", "2001:db8::3")
 
 
 async def test_a_silent_stream_shows_that_it_lives_and_where_it_is() -> None:
