@@ -195,11 +195,11 @@ def doctor(
         options["multicast"] = ("off",)
     last: str = options["http"][-1] if options["http"] else ""
     url = last if "://" in last else ""
-    if url:
-        options["http"] = (urlsplit(url).netloc,)
     try:
+        if url:
+            options["http"] = (urlsplit(url).netloc,)
         config = load(gather(_flags(options), os.environ, file))
-    except ConfigError as error:
+    except (ConfigError, ValueError) as error:  # of a URL too: a bracket that does not close
         end(str(error), EXIT_USAGE)
     from node.doctor import check_up, url_of
 

@@ -51,7 +51,12 @@ def register(group: click.Group) -> None:
 
 @click.command()
 @click.argument("raw", required=False)
-@click.option("--id", type=Text(may_be_empty=False), metavar="ID", help="Id to post under; the node makes one if there is none.")
+@click.option(
+    "--id",
+    type=Text(may_be_empty=False),
+    metavar="ID",
+    help="Id to post under; the node makes one if there is none.",
+)
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Post a file.")
 @click.option("--sign", "key_file", type=click.Path(path_type=Path), help="Sign with the key in this file.")
 @click.option("--wait", metavar="all|N", help="Until all nodes, or N of them, hold it; else end with 4.")
@@ -103,11 +108,15 @@ def post(
         held = "" if reach is None else f", held by {reach['ok']}/{reach['of']} after {reach['ms']} ms"
         click.echo(f"{plain(receipt['id'])}  {receipt['size']} bytes, until {until}{again}{held}")
     if reach is not None and receipt["status"] == 202:
-        end(f"only {reach['ok']} of {reach['of']} nodes hold it so far; it spreads further", EXIT_PARTIAL)
+        fewer = f"only {reach['ok']} of {reach['of']} nodes hold it so far; it spreads further"
+        few = f"all {reach['of']} nodes hold it; {wait} were waited for"
+        end(few if reach["ok"] == reach["of"] else fewer, EXIT_PARTIAL)
 
 
 @click.command("list")
-@click.option("--since", type=Text(), metavar="WHEN", help="Only from a cursor, a time back (10m) or a Unix time on.")
+@click.option(
+    "--since", type=Text(), metavar="WHEN", help="Only from a cursor, a time back (10m) or a Unix time on."
+)
 @click.option("--prefix", type=Text(), metavar="TEXT", help="Only ids that begin with this.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
 @node_options

@@ -39,9 +39,13 @@ class NodeAddress:
 
     def connection(self) -> http.client.HTTPConnection:
         """Make a connection, not open yet. Raises BadOption."""
-        url = urlsplit(self.node if "://" in self.node else f"http://{self.node}")
+        try:
+            url = urlsplit(self.node if "://" in self.node else f"http://{self.node}")
+        except ValueError:  # a bracket that does not close
+            url = urlsplit("")
         try:
             host, port = url.hostname, url.port
+            (host or "").encode("idna")  # as it will be looked up
         except ValueError:
             host, port = None, None
         if "@" in url.netloc:  # not shown: it may hold a password

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from node.connect import TIMEOUT_S, NodeAddress
+from node.connect import TIMEOUT_S, BadOption, NodeAddress
 from node.following import Delivery, Following, Page, Progress, Record, WatchState
 from node.request import (
     JSON,
@@ -51,6 +51,7 @@ class Watch(Iterator[Record]):
     Raises:
         NodeUnreachable: at the first step only, when no node answers.
         NodeRefused: no node will ever answer this (credentials, prefix).
+        BadOption: an address or a credential cannot be used.
     """
 
     def __init__(self, client: "Client", since: str, prefix: str, resume: WatchState | None) -> None:
@@ -120,6 +121,8 @@ class Watch(Iterator[Record]):
                 trouble = str(refused)
             except NodeUnreachable as error:
                 trouble = str(error)
+            except BadOption:  # a ValueError, and no node's
+                raise
             except (OSError, http.client.HTTPException, ValueError) as error:
                 trouble = str(error)
             pause_s = following.failed()

@@ -111,6 +111,12 @@ def test_post_on_a_terminal_says_how_long_it_lives(node: NodeProcess) -> None:
 # --- list and peers -------------------------------------------------------------------------------------
 
 
+def test_a_wait_for_more_nodes_than_there_are_is_not_told_as_a_delay(node: NodeProcess) -> None:
+    """It ends with 4 all the same, and nothing spreads further."""
+    few = dayfly("post", "--wait", "3", "x", "--node", node.url)
+    assert (few.code, "all 1 nodes hold it; 3 were waited for" in few.err) == (4, True), few.err
+
+
 def test_list_is_ndjson_when_piped_in_order_of_arrival(node: NodeProcess) -> None:
     """A line a record, the same fields as over HTTP; prefix, limit and cursor narrow it down."""
     for i in range(5):
@@ -184,6 +190,18 @@ def test_no_node_ends_with_3_and_says_how_to_start_one(command: tuple[str, ...])
     assert (result.code, result.out) == (3, "")
     assert f"no node answers at {url}" in result.err
     assert "dayfly up" in result.err
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://a..b:80", f"http://{'a' * 64}.b", "http://127.0.0.1:99999"]
+)
+def test_an_address_that_can_be_none_ends_with_2(url: str) -> None:
+    """Whatever keeps it from being one: brackets, a name that no name can be, a port."""
+    for command in ("post", "x"), ("watch",):
+        result = dayfly(*command, "--node", url)
+        assert (result.code, result.out) == (2, "")
+        assert "is not an address" in result.err
+    assert dayfly("doctor", "--http", url).code in (2, 3)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
