@@ -5,8 +5,9 @@
 const BATCH = 250;
 const RETRY_MS = { first: 250, last: 5000 };
 const PING_MS = 10_000;
-/** After so long without a word the connection is given up: a node that vanished closes nothing. */
-const SILENCE_MS = 25_000;
+/** So long after a question without a word the connection is given up: a node that vanished closes nothing.
+    Not merely after a silence: in a tab in the background timers are minutes late, and nobody has asked. */
+const ANSWER_MS = 15_000;
 
 export class Connection {
   /**
@@ -19,7 +20,8 @@ export class Connection {
     this.number = 0; // names subscriptions, so that what a former one still says is known
     this.retries = 0;
     this.socket = null;
-    setInterval(() => this.#watch(), PING_MS);
+    this.heardAt = -Infinity;
+    setInterval(() => this.#ping(), PING_MS);
     addEventListener("online", () => this.#retry());
   }
 
@@ -43,7 +45,7 @@ export class Connection {
     clearTimeout(this.timer);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = (this.socket = new WebSocket(`${scheme}://${location.host}/v1/ws`));
-    this.heardAt = performance.now();
+    this.#expect();
     socket.onopen = () => {
       this.#subscribe();
     };
@@ -94,14 +96,19 @@ export class Connection {
     if (this.socket === null && this.since !== null) this.#connect();
   }
 
-  #watch() {
-    if (this.socket === null) return;
-    if (performance.now() - this.heardAt > SILENCE_MS) {
-      const silent = this.socket;
+  #ping() {
+    if (this.socket?.readyState !== WebSocket.OPEN) return;
+    this.#say({ op: "ping" });
+    this.#expect();
+  }
+
+  /** Give the socket up if nothing has been heard of it `ANSWER_MS` from now. */
+  #expect() {
+    const [socket, askedAt] = [this.socket, performance.now()];
+    setTimeout(() => {
+      if (this.socket !== socket || this.heardAt >= askedAt) return;
       this.#lost();
-      silent.close();
-    } else if (this.socket.readyState === WebSocket.OPEN) {
-      this.#say({ op: "ping" });
-    }
+      socket.close();
+    }, ANSWER_MS);
   }
 }

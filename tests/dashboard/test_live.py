@@ -1,12 +1,13 @@
 """A person looks at the cluster while things happen to it."""
 
 import re
+import signal
 from functools import partial
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.dashboard.conftest import OpenTab, single
-from tests.dashboard.tab import FOLLOWS_MS
+from tests.dashboard.tab import FOLLOWS_MS, Tab
 from tests.processes import Cluster
 
 
@@ -57,6 +58,27 @@ def test_a_page_goes_on_after_its_node_came_back_without_loss_or_doubles(
     assert tab.page.evaluate("window.notReloaded") is True
     expect(map_node).to_have_attribute("aria-label", "cedar: up", timeout=FOLLOWS_MS)
     onlooker.page.wait_for_function("() => document.getElementById('health').dataset.state === 'up'")
+
+
+def test_late_timers_break_no_connection_and_a_silent_node_does(browser: Browser) -> None:
+    """A tab in the background, or a lid closed and opened: nobody asked, so silence says nothing yet."""
+    with single() as node:
+        page = browser.new_page()
+        sockets: list[str] = []
+        page.on("websocket", lambda socket: sockets.append(socket.url))
+        page.clock.install()
+        tab = Tab(page, node.url).open()
+        for number in range(3):
+            page.clock.fast_forward(60_000)
+            node.post("x", f"late/{number}")
+            tab.wait_rows(f"late/{number}", 1)
+        assert len(sockets) == 1
+        node.signal(signal.SIGSTOP)
+        for _ in range(2):
+            page.clock.fast_forward(20_000)  # it is asked, and has not answered
+        expect(page.locator("#health-words")).to_contain_text("No connection", timeout=FOLLOWS_MS)
+        node.signal(signal.SIGCONT)
+        tab.close()
 
 
 def test_a_record_goes_from_the_page_when_its_life_is_over(open_tab: OpenTab) -> None:
