@@ -77,9 +77,13 @@ class TrioWatch(AsyncIterator[Record]):
 
     async def __anext__(self) -> Record:
         while True:
-            record = self._watch.take()
-            if record is not None:
+            try:
                 await trio.lowlevel.checkpoint_if_cancelled()
+            except trio.Cancelled:
+                self._watch.close()
+                raise
+            record = self._watch.take()  # from here on it counts as handed out
+            if record is not None:
                 return record
             batch = await self.batch()
             if not batch:

@@ -145,6 +145,21 @@ class Follower:
         wait_until(lambda: len(set(self.ids)) >= count, f"{count} records, not {len(self.ids)}", 60)
 
 
+async def test_a_record_is_not_lost_to_a_cancel_that_comes_before_it(node: NodeProcess) -> None:
+    """It was there to be handed out and was not, so whoever resumes gets it."""
+    client = TrioClient(node.url)
+    for i in range(3):
+        await client.post("x", id=f"cancelled/{i}")
+    with client.watch(since="all", prefix="cancelled/") as watch:
+        assert (await anext(watch)).id == "cancelled/0"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(watch)
+        state = watch.state()
+    with client.watch(prefix="cancelled/", resume=state) as watch, trio.fail_after(30):
+        assert [(await anext(watch)).id for _ in range(2)] == ["cancelled/1", "cancelled/2"]
+
+
 def test_a_watch_outlives_its_nodes_and_loses_and_doubles_nothing() -> None:
     """Its node is killed, the next one too, the first comes back empty, and in between it reads nothing."""
     with cluster() as c:
