@@ -25,22 +25,16 @@ EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_PARTIAL = 1, 2, 3, 4
 _json = click.option("--json", "as_json", is_flag=True, help="NDJSON also on a terminal.")
 
 
-class Text(click.ParamType):
-    """A text that a node can be sent: UTF-8, and not empty if it must not be."""
+def sendable(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Check a text that a node is to be sent; click's callback. An id is not empty.
 
-    name = "text"
-
-    def __init__(self, *, may_be_empty: bool = True) -> None:
-        self._may_be_empty = may_be_empty
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it. Bytes of the command line that are no UTF-8 come as lone surrogates."""
-        text = str(value)
-        if not (text or self._may_be_empty):
-            self.fail("it is empty", param, ctx)
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            self.fail("it is not UTF-8", param, ctx)
-        return text
+    Bytes of the command line that are no UTF-8 come as lone surrogates.
+    """
+    if value == "" and param.name == "id":
+        raise click.BadParameter("it is empty")
+    if any("\ud800" <= c <= "\udfff" for c in value or ""):
+        raise click.BadParameter("it is not UTF-8")
+    return value
 
 
 def register(group: click.Group) -> None:
@@ -53,7 +47,7 @@ def register(group: click.Group) -> None:
 @click.argument("raw", required=False)
 @click.option(
     "--id",
-    type=Text(may_be_empty=False),
+    callback=sendable,
     metavar="ID",
     help="Id to post under; the node makes one if there is none.",
 )
@@ -115,9 +109,12 @@ def post(
 
 @click.command("list")
 @click.option(
-    "--since", type=Text(), metavar="WHEN", help="Only from a cursor, a time back (10m) or a Unix time on."
+    "--since",
+    callback=sendable,
+    metavar="WHEN",
+    help="Only from a cursor, a time back (10m) or a Unix time on.",
 )
-@click.option("--prefix", type=Text(), metavar="TEXT", help="Only ids that begin with this.")
+@click.option("--prefix", callback=sendable, metavar="TEXT", help="Only ids that begin with this.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
 @node_options
 @_json

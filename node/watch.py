@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from node.commands import EXIT_REFUSED, EXIT_USAGE, Text, client_of, end, ending
+from node.commands import EXIT_REFUSED, EXIT_USAGE, client_of, end, ending, sendable
 from node.connect import NodeAddress, node_options
 from node.following import Progress, WatchState
 
@@ -20,9 +20,15 @@ STATE_BYTES_MAX = 1 << 20
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--prefix", type=Text(), default="", metavar="TEXT", help="Only ids that begin with this.")
 @click.option(
-    "--since", type=Text(), default="now", metavar="WHEN", help="now, all, a time back (10m), a Unix time."
+    "--prefix", callback=sendable, default="", metavar="TEXT", help="Only ids that begin with this."
+)
+@click.option(
+    "--since",
+    callback=sendable,
+    default="now",
+    metavar="WHEN",
+    help="now, all, a time back (10m), a Unix time.",
 )
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Go on where this file says.")
 @click.option("--parallel", type=click.IntRange(1, 64), default=1, help="Commands at once.  [default: 1]")
