@@ -57,7 +57,7 @@ function row({ id, reach }, scale) {
   return item;
 }
 
-const said = ({ name, ms }) => `${name}: ${ms.toFixed(1)} ms`;
+const said = ({ name, ms }) => `${visible(name)}: ${ms.toFixed(1)} ms`;
 
 /** The percentiles of the posts that reached every node. Pure. */
 export function summary(posts) {

@@ -1,11 +1,14 @@
 // What the node says of itself and its peers, asked for every two seconds; the header shows it.
 
-import { count, duration } from "./format.js";
+import { count, duration, visible } from "./format.js";
 
 const EVERY_MS = 2000;
 const TIMEOUT_MS = 5000;
 /** How long a node that left is still shown, fading. */
 export const LEFT_MS = 5000;
+
+/** A store without room for a record of this size is called full. */
+const SMALL_BYTES = 1024;
 
 /** What a node says when it is stopped, not lost: it is not waited for. */
 const GOODBYE = "the node is shutting down";
@@ -84,7 +87,7 @@ export class Status {
     const before = new Map(this.nodes.map((known) => [known.key, known]));
     for (const { address, state } of peers) if (state !== "lost") this.goodbyes.delete(address);
     const expected = peers.filter(({ address, state }) => state !== "lost" || !this.goodbyes.has(address));
-    const found = expected.map((peer) => {
+    const found = expected.map(shown).map((peer) => {
       const key = peer.address || peer.id;
       const known = before.get(key);
       return { ...peer, key, link: peer.key, id: peer.id || (known?.id ?? ""), name: peer.name || (known?.name ?? peer.address) };
@@ -131,7 +134,8 @@ export function health(connected, node, nodes) {
   if (!node) return ["wait", "Connecting"];
   if (!node.ready) return ["wait", "Catching up with the others"];
   if (node.journal?.trouble) return ["lost", `Posts are refused: ${node.journal.trouble}`];
-  if (node.records >= node.limits.records_max) return ["lost", "Full: posts are refused until records expire"];
+  const { records_max: recordsMax, bytes_max: bytesMax } = node.limits;
+  if (node.records >= recordsMax || node.bytes + SMALL_BYTES > bytesMax) return ["lost", "Full: posts are refused until records expire"];
   const lost = nodes.filter(({ state }) => state === "lost");
   if (lost.length) return ["suspect", lost.length === 1 ? `${lost[0].name} cannot be reached` : `${lost.length} nodes cannot be reached`];
   const silent = nodes.filter(({ state }) => state === "suspect");
@@ -139,6 +143,11 @@ export function health(connected, node, nodes) {
   if (!node.in_sync) return ["wait", "Comparing with the others"];
   if (node.members < 2) return ["up", "Alone, and well"];
   return ["up", `Healthy: all ${node.members} nodes hold the same`];
+}
+
+/** What a peer says of itself, with its control characters made visible. */
+function shown(peer) {
+  return Object.fromEntries(Object.entries(peer).map(([key, value]) => [key, typeof value === "string" ? visible(value) : value]));
 }
 
 async function ask(path) {

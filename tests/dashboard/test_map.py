@@ -1,12 +1,15 @@
 """The map: a ring of up to 32 nodes, a grid above, and a pulse for what comes over a link."""
 
+import re
 import signal
 from typing import Any
 
+import msgspec
 from playwright.sync_api import expect
 
-from tests.dashboard.conftest import OpenTab
+from tests.dashboard.conftest import OpenTab, single
 from tests.dashboard.tab import FOLLOWS_MS, Tab
+from tests.hostile.insider import Insider
 from tests.processes import Cluster
 
 DRAW = """
@@ -72,3 +75,14 @@ def test_a_pulse_runs_for_what_comes_and_none_where_motion_is_not_wanted(
         tab.wait_rows("pulse/1", 1)
     moving.page.wait_for_function("() => pulses === 1")
     assert still.page.evaluate("pulses") == 0
+
+
+def test_a_peers_name_gives_no_orders_to_the_page(open_tab: OpenTab) -> None:
+    """A member may call itself what it likes: direction marks and controls are shown, not obeyed."""
+    with single() as node, Insider.to(node) as insider:
+        insider.hello = msgspec.structs.replace(insider.hello, name="a\u202eb\x1b")
+        insider.link()
+        tab = open_tab(node)
+        mark = tab.page.locator("#map .node").nth(1)
+        expect(mark).to_have_attribute("aria-label", re.compile(r"^a\\u202eb\u241b: "), timeout=FOLLOWS_MS)
+        tab.close()
