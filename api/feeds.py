@@ -6,6 +6,7 @@ deadlines allow, and for nobody else.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -236,12 +237,13 @@ class Feeds:
     def _subscribe(self) -> Subscription:
         kinds: tuple[type[Event], ...] = (RecordStored, RecordSuperseded, RecordExpired, PeerUp, PeerDown)
         self._rung = False
-        return self.node.bus.subscribe(*kinds, wants=self._is_news)
+        return self.node.bus.subscribe(*kinds, wants=self._news)
+
+    def _news(self, events: Sequence[Event]) -> Sequence[Event]:
+        return [event for event in events if self._is_news(event)] if self._readers else ()
 
     def _is_news(self, event: Event) -> bool:
         """Take what is no record, and of records one ring until it is heard: the store has the rest."""
-        if not self._readers:
-            return False
         if isinstance(event, RecordStored):
             self._runs.arrived(event.seq, event.source)
             if self._rung:

@@ -1,6 +1,8 @@
 """Bytes from a client to values, or a `Problem` that says what is wrong. Pure."""
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -47,6 +49,7 @@ _NO_BRACKET = bytes(b for b in range(256) if b not in b"[]{}")
 _ESCAPED_BRACKET = re.compile(rb"\\u00[57][bBdD]")
 _TOO_MANY_OPEN = b"[" * (JSON_DEPTH_MAX + 1)
 _SQUARE = bytes.maketrans(b"{}", b"[]")
+_OPENING, _CLOSING = b"{}"
 
 
 def parse_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -69,6 +72,41 @@ def parse_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX and too_deep(body, _opening_in_texts(value)):
         raise Problem("bad-json", f"the JSON nests deeper than {JSON_DEPTH_MAX} levels, or is all brackets")
     return value
+
+
+def parse_lines(lines: Sequence[bytes], decoder: msgspec.json.Decoder[T]) -> list[T | Problem]:
+    """Decode lines (none of them empty) as `parse_json` does each; where it raises stands the problem.
+
+    As a rule all lines are good, and one call decodes them: 0.2 in place of 0.5 µs each (measured). It takes
+    whatever white space stands between values, so it is asked only where each line is one value for sure:
+    all begin with `{` and end with `}`, so at no end of a line can a value go on (a text that goes on is no
+    JSON), and there are as many values as lines.
+    """
+    joined = b"\n".join(lines)
+    if _all_whole(lines) and _all_flat(lines, joined):
+        with suppress(ValueError, RecursionError):  # some line is bad; msgspec's errors are ValueErrors
+            values = decoder.decode_lines(joined)
+            if len(values) == len(lines):
+                return [*values]
+    return [_parse_line(line, decoder) for line in lines]
+
+
+def _all_whole(lines: Sequence[bytes]) -> bool:
+    return len([line for line in lines if line[0] == _OPENING and line[-1] == _CLOSING]) == len(lines)
+
+
+def _all_flat(lines: Sequence[bytes], joined: bytes) -> bool:
+    """Whether no line has more brackets than may nest: told of all at once where each has one pair."""
+    if b"[" not in joined and joined.count(b"{") < len(lines) + JSON_DEPTH_MAX:
+        return True
+    return all(line.count(b"[") + line.count(b"{") <= JSON_DEPTH_MAX for line in lines)
+
+
+def _parse_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T | Problem:
+    try:
+        return parse_json(line, decoder)
+    except Problem as problem:
+        return problem
 
 
 def _opening_in_texts(value: msgspec.Struct) -> int:

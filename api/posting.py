@@ -1,5 +1,7 @@
 """Turn the node's answer to a client's record into what every posting route says: success or `Problem`."""
 
+from collections.abc import Iterable
+
 from quart import request
 
 from api.errors import Problem
@@ -36,6 +38,12 @@ def outcome(submission: Submission) -> tuple[Record, bool]:
             "another raw is stored under this id and stays until its life is over; use another id",
         )
     return record, False
+
+
+def newly_stored(submissions: Iterable[Submission]) -> list[Record]:
+    """Return the records that were stored and not held before."""
+    stored = Answer.STORED
+    return [s.record for s in submissions if s.answer is stored and s.record is not None]
 
 
 async def saved(node: Node, record: Record) -> None:

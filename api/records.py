@@ -13,11 +13,11 @@ from api.errors import Problem
 from api.feeds import Feeds
 from api.ids import ID, check_id_encoding
 from api.operation import JSON, NDJSON, PLAIN, RECORD, SAME, TEXT, Answer, Operation, Parameter, operation
-from api.parse import TIMEOUT, WAIT, parse_json, parse_limit, parse_text
-from api.posting import body_bytes, not_saved, outcome, saved, submit
+from api.parse import TIMEOUT, WAIT, parse_json, parse_limit, parse_lines, parse_text
+from api.posting import body_bytes, newly_stored, not_saved, outcome, saved, submit
 from api.receipts import Wait, asked, begin
 from api.reply import Reply, media_type
-from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
+from api.views import PageView, ReceiptView, RecordView, receipt_view, receipt_views, record_view
 from node import Node, PostedRecord, Receipt
 from validator import Record
 
@@ -222,27 +222,24 @@ async def _batch(node: Node, lines: list[bytes], receipt: Receipt | None) -> "li
 
 def _batch_slice(node: Node, lines: list[bytes]) -> "list[_Result]":
     """Store the records of some lines."""
-    parsed = [_parse_line(line) for line in lines if line.strip()]
-    submissions = iter(node.submit_many([p for p in parsed if isinstance(p, PostedRecord)]))
+    posts = parse_lines([line for line in lines if line.strip()], _DECODER)
+    submissions = node.submit_many([p for p in posts if isinstance(p, PostedRecord)])
+    new = newly_stored(submissions)
+    if len(new) == len(posts):  # nearly always, and then 0.4 in place of 0.8 µs a line (measured)
+        return list(zip(receipt_views(node, new, stored=True), new, strict=True))
     results: list[_Result] = []
-    for posted in parsed:
+    answers = iter(submissions)
+    for posted in posts:
         if isinstance(posted, Problem):
             results.append((_refusal("", posted), None))
             continue
         try:
-            record, stored = outcome(next(submissions))
+            record, stored = outcome(next(answers))
         except Problem as problem:
             results.append((_refusal(posted.id or "", problem), None))
         else:
             results.append((receipt_view(node, record, stored=stored), record))
     return results
-
-
-def _parse_line(line: bytes) -> PostedRecord | Problem:
-    try:
-        return parse_json(line, _DECODER)
-    except Problem as problem:
-        return problem
 
 
 def _refusal(id: str, problem: Problem) -> ReceiptView:

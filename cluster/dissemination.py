@@ -22,6 +22,7 @@ from cluster.messages import FACTS, Graft, IHave, Prune, Want
 from cluster.plumtree import Trees
 from cluster.pull import GRAFT_S_START, Pull
 from cluster.vocabulary import Degraded, Effect, Holdings, Now, PushRecords, Received, Send, Serve
+from validator import Record
 
 EAGER_BYTES_MAX = 64 * 1024
 """Largest record that is pushed without being asked for. Gossipsub's measurements put the point where
@@ -48,6 +49,11 @@ IHAVE_DIGESTS_MAX = 16_384
 """Digests in one IHAVE: 512 KiB, half a frame."""
 
 RANDOM_NEIGHBOURS = 2
+
+
+def is_large(record: Record) -> bool:
+    """Whether a record is announced instead of pushed. One of few characters is not weighed."""
+    return len(record.raw) > EAGER_BYTES_MAX // 8 and record.size_bytes > EAGER_BYTES_MAX
 
 
 class Dissemination:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from cluster.dissemination import EAGER_BYTES_MAX
+from cluster.dissemination import is_large
 from cluster.vocabulary import Input, Missed, Stored
 from eventbus import BusClosed, Event, EventBus, RecordStored, SubscriberLagged
 
@@ -43,10 +43,10 @@ def _stored(events: Sequence[Event]) -> Stored:
     for event in events:
         if isinstance(event, RecordStored):
             record = event.record
-            (small if record.size_bytes <= EAGER_BYTES_MAX else large).append(record.digest)
+            (large if is_large(record) else small).append(record.key[8:])
     return Stored(small, large)
 
 
-def _posted_here(event: Event) -> bool:
-    """Whether a record came from a client of this node rather than from a peer."""
-    return isinstance(event, RecordStored) and not event.source
+def _posted_here(events: Sequence[Event]) -> Sequence[Event]:
+    """Choose the records that came from clients of this node rather than from peers."""
+    return [event for event in events if isinstance(event, RecordStored) and not event.source]

@@ -2,7 +2,6 @@
 
 from cluster.config import LINK_LIMITS, ClusterConfig
 from cluster.desk import Admitted, Desk
-from cluster.dissemination import EAGER_BYTES_MAX
 from cluster.engine import EngineConfig
 from cluster.messages import CONFIRM_DIGESTS_MAX, WireRecord
 from cluster.negentropy import Items
@@ -11,7 +10,6 @@ from cluster.vocabulary import Now
 
 __all__ = [
     "CONFIRM_DIGESTS_MAX",
-    "EAGER_BYTES_MAX",
     "LINK_LIMITS",
     "Admitted",
     "ClusterConfig",

@@ -13,7 +13,8 @@ from typing import Annotated
 
 import msgspec
 
-from cluster import EAGER_BYTES_MAX, Admitted, WireRecord
+from cluster import Admitted, WireRecord
+from cluster.dissemination import is_large
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
 from node.ids import new_id
 from storage import Held, JournalBehind, Store, Stored, StoreFull
@@ -102,10 +103,9 @@ class Admission:
         Returns:
             what became of each, in the same order.
         """
-        last_ms, trouble = self._last_ms, self._store.trouble
-        judged = [self._judge(posted, wall_ms, trouble) for posted in posts]
+        judged = self._judge(posts, wall_ms)
         records = [record for record in judged if isinstance(record, Record)]
-        news: list[Event] = []
+        news: list[RecordStored] = []
         submissions: list[Submission] = []
         try:
             answers = iter(self._store.add_many(records, wall_ms, first_stays=True))
@@ -114,38 +114,54 @@ class Admission:
                     submissions.append(record)
                 elif isinstance(answer := next(answers), Stored):
                     news.append(RecordStored(answer.seq, record, ""))
-                    last_ms = record.time_stamp
                     submissions.append(Submission(Answer.STORED, record))
                 else:
                     submissions.append(self._not_stored(answer, record))
         finally:
             self._bus.publish(*news)  # as in `admit`
             self.statistics.accepted += len(news)
-            self._last_ms = last_ms  # what was not stored does not carry time stamps ahead
+            if news:  # what was not stored does not carry time stamps ahead
+                self._last_ms = news[-1].record.time_stamp
         return submissions
 
-    def _judge(self, posted: PostedRecord, wall_ms: int, trouble: str) -> Record | Submission:
-        """Return the record to store, or why it cannot be stored; `trouble` is the store's."""
-        raw, id, signature = posted.raw, posted.id, posted.signature
-        time_stamp = self._stamp(wall_ms)
-        id = new_id(wall_ms) if id is None else id
-        try:
-            made = self._chain.sign(id, raw) if signature is None else signature
-            if isinstance(made, Verdict):
-                return self._refused(made)
-            record = Record.of(id, raw, made, time_stamp)
-        except UnicodeEncodeError:
-            return self._refused(Verdict(Outcome.REJECT, "bad-json", "a text holds lone surrogates"))
-        verdict = self._chain.check(record, wall_ms)
-        if verdict is not ACCEPT and verdict.outcome is not Outcome.ACCEPT:
+    def _judge(self, posts: Sequence[PostedRecord], wall_ms: int) -> list[Record | Submission]:
+        """Return for each post the record to store, or why it cannot be stored."""
+        made = self._make(posts, wall_ms)
+        records = [record for record in made if isinstance(record, Record)]
+        verdicts = self._chain.check_many(records, wall_ms)
+        if not self._store.trouble and verdicts.count(ACCEPT) == len(posts):
+            return made
+        looked = iter(zip(records, verdicts, strict=True))
+        return [m if isinstance(m, Submission) else self._look(*next(looked), wall_ms) for m in made]
+
+    def _look(self, record: Record, verdict: Verdict, wall_ms: int) -> Record | Submission:
+        """Look at one record by itself."""
+        if verdict.outcome is not Outcome.ACCEPT:
             return self._refused(verdict)
-        if trouble:
+        if trouble := self._store.trouble:
             held = self._store.get(record.id, wall_ms)
             if held is not None:
                 return self._held(held, record)
             return self._full("not-durable", f"{trouble}; nothing was stored")
-        self._last_ms = time_stamp
         return record
+
+    def _make(self, posts: Sequence[PostedRecord], wall_ms: int) -> list[Record | Submission]:
+        """Stamp what came, name and sign what came without; or say why that cannot be."""
+        made: list[Record | Submission] = []
+        for posted, time_stamp in zip(posts, self._stamps(len(posts), wall_ms), strict=True):
+            id, raw, signature = posted.id, posted.raw, posted.signature
+            if id is None:
+                id = new_id(wall_ms)
+            try:
+                signed = self._chain.sign(id, raw) if signature is None else signature
+                if isinstance(signed, Verdict):
+                    made.append(self._refused(signed))
+                else:
+                    made.append(Record.of(id, raw, signed, time_stamp))
+            except UnicodeEncodeError:
+                verdict = Verdict(Outcome.REJECT, "bad-json", "a text holds lone surrogates")
+                made.append(self._refused(verdict))
+        return made
 
     def _not_stored(self, answer: Held | StoreFull, record: Record) -> Submission:
         if isinstance(answer, Held):
@@ -201,9 +217,7 @@ class Admission:
     ) -> None:
         digest = record.digest
         admitted.stored.append(digest)
-        if (
-            len(record.raw) > EAGER_BYTES_MAX // 4 and record.size_bytes > EAGER_BYTES_MAX
-        ):  # UTF-8: 1 to 4 bytes
+        if is_large(record):
             admitted.large.append(digest)
         if stored.loser is not None:
             admitted.lost.append(stored.loser.digest)
@@ -250,13 +264,16 @@ class Admission:
         self.refused[verdict.code] += 1
         return Submission(Answer.REFUSED, verdict=verdict)
 
-    def _stamp(self, wall_ms: int) -> int:
-        """Return the next time stamp: above the last one while that is within the run-ahead, else equal.
+    def _stamps(self, count: int, wall_ms: int) -> list[int]:
+        """Return the next time stamps: rising while that is within the run-ahead, then equal.
 
         A last stamp further ahead than a flood can carry it means that the clock was set back: begin anew
         with the clock, because other nodes would refuse what is stamped by the old one.
         """
-        ahead_ms = self._last_ms - wall_ms
-        if ahead_ms < 0 or ahead_ms > 2 * RUN_AHEAD_MS_MAX:
-            return wall_ms
-        return self._last_ms + 1 if ahead_ms < RUN_AHEAD_MS_MAX else self._last_ms
+        first, limit = self._last_ms + 1, wall_ms + RUN_AHEAD_MS_MAX
+        if not wall_ms < first <= wall_ms + 2 * RUN_AHEAD_MS_MAX + 1:
+            first = wall_ms
+        if first > limit:
+            first = limit = self._last_ms
+        rising = range(first, min(first + count, limit))
+        return [*rising, *[limit] * (count - len(rising))]

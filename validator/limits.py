@@ -1,10 +1,11 @@
 """The two cheap checks: is it of a size and form that may pass, and is its time now?"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from validator.base import ACCEPT, Outcome, Verdict
-from validator.record import Record
+from validator.record import Record, key_bound
 
 ID_BYTES_MAX = 256
 """Longest id in UTF-8 bytes: long enough for a path-like name, short enough for tables and logs."""
@@ -32,7 +33,7 @@ class SizeLimits:
 
     def check(self, record: Record, wall_ms: int) -> Verdict:
         """Judge the three texts; the time plays no part."""
-        if self._is_plain(record):
+        if self._all_plain((record,)):
             return ACCEPT
         for field, limit in (
             ("id", self.id_bytes_max),
@@ -50,18 +51,26 @@ class SizeLimits:
             return _reject("bad-id", "id holds a control character")
         return ACCEPT
 
-    def _is_plain(self, record: Record) -> bool:
+    def all_pass(self, records: Sequence[Record], wall_ms: int) -> bool:
+        """Say whether `check` accepts all of `records`."""
+        return self._all_plain(records) or all(self.check(record, wall_ms) is ACCEPT for record in records)
+
+    def _all_plain(self, records: Sequence[Record]) -> bool:
         """Whether all is printable ASCII within the limits, as almost always: told in half the time."""
-        id, raw, signature = record.id, record.raw, record.signature
-        return (
-            0 < len(id) <= self.id_bytes_max
-            and 0 < len(raw) <= self.raw_bytes_max
-            and 0 < len(signature) <= SIGNATURE_BYTES_MAX
-            and id.isascii()
-            and id.isprintable()
-            and raw.isascii()
-            and signature.isascii()
-        )
+        id_bytes_max, raw_bytes_max = self.id_bytes_max, self.raw_bytes_max
+        for record in records:
+            id, raw, signature = record.id, record.raw, record.signature
+            if not (
+                0 < len(id) <= id_bytes_max
+                and 0 < len(raw) <= raw_bytes_max
+                and 0 < len(signature) <= SIGNATURE_BYTES_MAX
+                and id.isascii()
+                and id.isprintable()
+                and raw.isascii()
+                and signature.isascii()
+            ):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,13 @@ class TimeWindow:
                 f"at most {self.future_ms_max / 1000:.0f} s are allowed",
             )
         return ACCEPT
+
+    def all_pass(self, records: Sequence[Record], wall_ms: int) -> bool:
+        """Say whether the oldest and the newest of `records` pass: keys begin with the time stamp."""
+        keys = [record.key for record in records]
+        begin = key_bound(wall_ms - self.ttl_ms + 1)
+        end = key_bound(wall_ms + self.future_ms_max + 1)
+        return not keys or (begin <= min(keys) and max(keys) < end)
 
 
 def _reject(code: str, reason: str) -> Verdict:

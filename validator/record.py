@@ -9,8 +9,8 @@ is commutative, associative and idempotent, so nodes agree without asking each o
 MD5 takes no part in identity: it collides in plain text (see tests/vectors.py).
 """
 
-import hashlib
 import struct
+from hashlib import sha256
 from typing import Self
 
 import msgspec
@@ -52,8 +52,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         """
         if not 0 <= time_stamp <= TIME_STAMP_MAX:
             raise ValueError(f"time_stamp {time_stamp} is not in 0 to 2^63 - 1")
-        digest = hashlib.sha256(canonical_bytes(id, raw, signature, time_stamp)).digest()
-        return cls(id, raw, signature, _TIME.pack(time_stamp) + digest)
+        canonical = canonical_bytes(id, raw, signature, time_stamp)
+        return cls(id, raw, signature, canonical[:8] + sha256(canonical).digest())
 
     @property
     def time_stamp(self) -> int:

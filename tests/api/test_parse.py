@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import Problem
-from api.parse import JSON_BRACKETS_MAX, JSON_DEPTH_MAX, parse_json, parse_limit, parse_text, too_deep
+from api.parse import (
+    JSON_BRACKETS_MAX,
+    JSON_DEPTH_MAX,
+    parse_json,
+    parse_limit,
+    parse_lines,
+    parse_text,
+    too_deep,
+)
 
 
 class Shape(msgspec.Struct):
@@ -51,6 +59,49 @@ def test_sixteen_levels_pass_and_seventeen_do_not(opening: str, closing: str) ->
         assert parse_json(body, SHAPE).raw == "x"
     body = nested(JSON_DEPTH_MAX + 1, opening, closing).replace(b":}", b":1}")
     assert "16 levels" in refused(body)
+
+
+GOOD = b'{"raw":"x"}'
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                GOOD,
+                GOOD,
+                GOOD,
+                b'{"raw":"{}","count":2}',
+                nested(JSON_DEPTH_MAX),
+                nested(JSON_DEPTH_MAX + 1),
+            ),
+            *(GOOD + GOOD, GOOD + b" " + GOOD, b" " + GOOD, GOOD + b"\r", b'{"raw":1}', b"{}", b"\xff", b"x"),
+            # What begins on one line and ends on another, though each begins and ends as a value does.
+            *(
+                b'{"raw":"x","y":{}',
+                b'{"raw":"a}',
+                b'{"}',
+                b'{"raw":',
+                b'"b"}',
+                b'{"y":[[1',
+                b'{"z":2}]],"raw":"c"}',
+            ),
+        ]
+    ),
+    max_size=5,
+)
+
+
+@given(lines=LINES)
+def test_lines_are_judged_as_each_by_itself(lines: list[bytes]) -> None:
+    """One call for many lines takes no value that spans two, nor two that share a line."""
+
+    def alone(line: bytes) -> Shape | str:
+        try:
+            return parse_json(line, SHAPE)
+        except Problem as problem:
+            return problem.detail
+
+    together = [p.detail if isinstance(p, Problem) else p for p in parse_lines(lines, SHAPE)]
+    assert together == [alone(line) for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,12 @@ from validator import (
     SizeLimits,
     TimeWindow,
     Validator,
+    ValidatorChain,
     Verdict,
     default_chain,
     sign,
 )
+from validator.base import ManyValidator
 from validator.ed25519 import Ed25519Signature, ed25519_hex, public_of
 from validator.hmac_sha256 import HmacSignature
 from validator.keys import PUBLISHER, Key, signed_bytes
@@ -119,6 +121,18 @@ def test_the_same_record_and_time_give_the_same_verdict(
     assert say(validator.check(record, wall_ms)) == first
     twin = Record.of(*copy.deepcopy((record.id, record.raw, record.signature)), record.time_stamp)
     assert say(copy.deepcopy(validator).check(twin, wall_ms)) == first
+
+
+@pytest.mark.parametrize("name", [name for name, pair in VALIDATORS.items() if "chain" not in name])
+@given(some=st.lists(st.just(None) | records, max_size=4), wall_ms=st.just(T0) | walls)
+def test_many_are_judged_as_each_by_itself(name: str, some: list[Record | None], wall_ms: int) -> None:
+    """Whoever looks at many at once lets nothing pass that `check` does not."""
+    validator, accepted = VALIDATORS[name]
+    many = [accepted if record is None else record for record in some]
+    each = [validator.check(record, wall_ms) for record in many]
+    assert ValidatorChain((validator,)).check_many(many, wall_ms) == each
+    if isinstance(validator, ManyValidator) and validator.all_pass(many, wall_ms):
+        assert each == [ACCEPT] * len(many)
 
 
 @every_validator

@@ -66,7 +66,7 @@ def test_records_submitted_together_fare_as_one_by_one_and_are_published_in_orde
     submissions = desk.admission.submit_many(posts, T0)
     stored, refused, conflict, exists = Answer.STORED, Answer.REFUSED, Answer.CONFLICT, Answer.EXISTS
     assert [s.answer for s in submissions] == [stored, refused, conflict, exists, stored]
-    one, three = make("a", "one", T0), make("c", "three", T0 + 3)  # what is held took two stamps
+    one, three = make("a", "one", T0), make("c", "three", T0 + 4)  # each post took a stamp
     assert [s.record for s in submissions] == [one, None, one, one, three]
     assert desk.heard() == [RecordStored(1, one, ""), RecordStored(2, three, "")]
     assert desk.admission.statistics.accepted == 2
