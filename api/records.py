@@ -7,30 +7,27 @@ import msgspec
 import trio
 from quart import Blueprint, Response, request
 
+from api.batch import post_batch, with_reach
 from api.body import client_address
 from api.cursor import PAGE_WAIT, PREFIX, SINCE, Position, make_cursor, parse_since, parse_wait_s
 from api.errors import Problem
 from api.feeds import Feeds
 from api.ids import ID, check_id_encoding
 from api.operation import JSON, NDJSON, PLAIN, RECORD, SAME, TEXT, Answer, Operation, Parameter, operation
-from api.parse import TIMEOUT, WAIT, parse_json, parse_limit, parse_lines, parse_text
-from api.posting import body_bytes, newly_stored, not_saved, outcome, saved, submit
+from api.parse import TIMEOUT, WAIT, parse_json, parse_limit, parse_text
+from api.posting import body_bytes, saved, submit
 from api.receipts import Wait, asked, begin
 from api.reply import Reply, media_type
-from api.views import PageView, ReceiptView, RecordView, receipt_view, receipt_views, record_view
-from node import Node, PostedRecord, Receipt
+from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
+from node import Node, PostedRecord
 from validator import Record
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
 """Records in one JSON page: what fits a screen of any client, and 1 MiB each at the worst."""
 
-BATCH_LINES_MAX = 10_000
-"""Lines of one batch: a second's work, so that a client learns of trouble soon."""
-
-BATCH_SLICE = 100
-"""Lines taken, or records looked at, before other tasks get a turn: about 2 ms. A batch also waits there for
-the cluster (cluster/backpressure.py)."""
+LOOK_RECORDS = 100
+"""Records looked at, or in a piece of NDJSON, before other tasks get a turn."""
 
 PAGE_BYTES_MAX = 1024 * 1024
 """Raw bytes in one JSON page, which is built whole; the page then ends early and says `more`. With readers
@@ -42,11 +39,7 @@ PIECE_BYTES = 64 * 1024
 WAIT_S_MAX = 60.0
 """How long a page may be waited for: what proxies allow an answer to take, as a rule."""
 
-_Result = tuple[ReceiptView, Record | None]
-"""What became of one line of a batch, and the record that is held."""
-
 _DECODER = msgspec.json.Decoder(PostedRecord)
-_ENCODER = msgspec.json.Encoder()
 
 _LOCATION = {"Location": "Where the record is."}
 _RECEIPTS = (
@@ -154,7 +147,7 @@ async def answer_post(node: Node, body: bytes, content_type: str, wait: Wait | N
     """Store one record, or a batch of them, as the content type says. Raises Problem."""
     kind = media_type(content_type)
     if kind == NDJSON:
-        return Reply(200, {"content-type": NDJSON}, await _post_batch(node, body, wait))
+        return Reply(200, {"content-type": NDJSON}, await post_batch(node, body, wait))
     posted = parse_json(body, _DECODER) if kind == JSON else PostedRecord(raw=parse_text(body))
     return await _post_one(node, posted, wait)
 
@@ -171,79 +164,7 @@ async def _post_one(node: Node, posted: PostedRecord, wait: Wait | None) -> Repl
         await saved(node, record)
         await receipt.wait()
         view = receipt_view(node, record, stored=stored)
-        return _receipt(node, _with_reach(receipt, [(view, record)])[0][0])
-
-
-def _with_reach(receipt: Receipt, results: "list[_Result]") -> "list[_Result]":
-    """Add to what became of records how far they have come by now."""
-    reaches = receipt.reaches()
-    told: list[_Result] = []
-    for view, record in results:
-        if record is not None and (reach := reaches.get(record.digest)) is not None and not view.code:
-            status = 202 if receipt.falls_short(reach) else view.status
-            view = msgspec.structs.replace(view, status=status, reach=reach)
-        told.append((view, record))
-    return told
-
-
-async def _post_batch(node: Node, body: bytes, wait: Wait | None) -> bytes:
-    """Store one record a line; return one result a line, in the same order. Empty lines are skipped."""
-    lines = body.split(b"\n", BATCH_LINES_MAX + 1)
-    if len(lines) > BATCH_LINES_MAX and any(line.strip() for line in lines[BATCH_LINES_MAX:]):
-        raise Problem("too-large", f"the batch has more than {BATCH_LINES_MAX} lines; none was stored")
-    if wait is None:
-        results = await _batch(node, lines, None)
-    else:
-        with begin(node, len(lines), wait) as receipt:
-            results = await _batch(node, lines, receipt)
-            await receipt.wait()
-            results = _with_reach(receipt, results)
-    return _ENCODER.encode_lines([view for view, _ in results])
-
-
-async def _batch(node: Node, lines: list[bytes], receipt: Receipt | None) -> "list[_Result]":
-    """Store the lines a slice at a time; ask after each slice's records if there is a receipt."""
-    results: list[_Result] = []
-    seq = 0
-    for start in range(0, len(lines), BATCH_SLICE):
-        if start:
-            await node.room()
-        taken = _batch_slice(node, lines[start : start + BATCH_SLICE])
-        seq = max(seq, node.unsaved(record for _, record in taken if record is not None))
-        results += taken
-        if receipt is not None:
-            receipt.ask(list(dict.fromkeys(record.digest for _, record in taken if record is not None)))
-    if seq and (trouble := await node.saved(seq)):
-        for number, (_, record) in enumerate(results):
-            if record is not None and node.unsaved((record,)):
-                results[number] = (_refusal(record.id, not_saved(trouble)), record)
-    return results
-
-
-def _batch_slice(node: Node, lines: list[bytes]) -> "list[_Result]":
-    """Store the records of some lines."""
-    posts = parse_lines([line for line in lines if line.strip()], _DECODER)
-    submissions = node.submit_many([p for p in posts if isinstance(p, PostedRecord)])
-    new = newly_stored(submissions)
-    if len(new) == len(posts):  # nearly always, and then 0.4 in place of 0.8 µs a line (measured)
-        return list(zip(receipt_views(node, new, stored=True), new, strict=True))
-    results: list[_Result] = []
-    answers = iter(submissions)
-    for posted in posts:
-        if isinstance(posted, Problem):
-            results.append((_refusal("", posted), None))
-            continue
-        try:
-            record, stored = outcome(next(answers))
-        except Problem as problem:
-            results.append((_refusal(posted.id or "", problem), None))
-        else:
-            results.append((receipt_view(node, record, stored=stored), record))
-    return results
-
-
-def _refusal(id: str, problem: Problem) -> ReceiptView:
-    return ReceiptView(id=id, status=problem.status, code=problem.code, detail=problem.detail)
+        return _receipt(node, with_reach(receipt, [(view, record)])[0][0])
 
 
 async def _page(node: Node, position: Position, prefix: str, limit: int) -> PageView:
@@ -286,7 +207,7 @@ async def _lines(node: Node, position: Position, prefix: str, limit: int | None)
             lines.append(msgspec.json.encode(view) + b"\n")
             size += len(lines[-1])
             count += 1
-        if len(lines) >= BATCH_SLICE or size > PIECE_BYTES:
+        if len(lines) >= LOOK_RECORDS or size > PIECE_BYTES:
             yield b"".join(lines)
             lines, size = [], 0
         if count == limit:
@@ -297,7 +218,7 @@ async def _lines(node: Node, position: Position, prefix: str, limit: int | None)
 async def _matching(node: Node, position: Position, prefix: str) -> AsyncIterator[tuple[int, Record | None]]:
     """Yield (seq, record) in order of arrival; None for one that does not match, so the cursor moves on."""
     seq = position.after_seq
-    while arrived := node.arrivals(seq, BATCH_SLICE):
+    while arrived := node.arrivals(seq, LOOK_RECORDS):
         for seq, record in arrived:
             matches = record.time_stamp >= position.floor_ms and record.id.startswith(prefix)
             yield seq, record if matches else None

@@ -15,7 +15,7 @@ from cluster.window import crowded
 
 WAIT_S_MAX = 0.25
 """How long one slice of a batch may wait: posting goes on, however slow the peers are. Our choice: a batch
-of 1,000 records in slices of 100 then takes 2.5 s at most, and a machine of two cores gives each of ten
+of 1,000 records in slices of 200 then takes 1.25 s at most, and a machine of two cores gives each of ten
 nodes a turn within it."""
 
 

@@ -51,9 +51,10 @@ IHAVE_DIGESTS_MAX = 16_384
 RANDOM_NEIGHBOURS = 2
 
 
-def is_large(record: Record) -> bool:
-    """Whether a record is announced instead of pushed. One of few characters is not weighed."""
-    return len(record.raw) > EAGER_BYTES_MAX // 8 and record.size_bytes > EAGER_BYTES_MAX
+def large_among(records: Iterable[Record]) -> list[bytes]:
+    """Return the digests of those that are announced instead of pushed; of few characters none is."""
+    chars_min = EAGER_BYTES_MAX // 8
+    return [r.digest for r in records if len(r.raw) > chars_min and r.size_bytes > EAGER_BYTES_MAX]
 
 
 class Dissemination:

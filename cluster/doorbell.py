@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from cluster.dissemination import is_large
+from cluster.dissemination import large_among
 from cluster.vocabulary import Input, Missed, Stored
 from eventbus import BusClosed, Event, EventBus, RecordStored, SubscriberLagged
 
 BURST_EVENTS = 64
 GATHER_S = 0.004
 """When so many records wait at once a batch is being posted: what comes within this time goes into the same
-frames. The batch's slices of 100 records would each make a frame, and each frame wakes every peer."""
+frames. The batch's slices of 200 records would each make a frame, and each frame wakes every peer."""
 
 
 async def follow(bus: EventBus, feed: Callable[[Input], None]) -> None:
@@ -38,13 +38,9 @@ async def follow(bus: EventBus, feed: Callable[[Input], None]) -> None:
 
 def _stored(events: Sequence[Event]) -> Stored:
     """Word the news for the engine."""
-    small: list[bytes] = []
-    large: list[bytes] = []
-    for event in events:
-        if isinstance(event, RecordStored):
-            record = event.record
-            (large if is_large(record) else small).append(record.key[8:])
-    return Stored(small, large)
+    records = [event.record for event in events if isinstance(event, RecordStored)]
+    digests, large = [record.key[8:] for record in records], large_among(records)
+    return Stored([d for d in digests if d not in large] if large else digests, large)
 
 
 def _posted_here(events: Sequence[Event]) -> Sequence[Event]:

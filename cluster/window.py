@@ -86,7 +86,7 @@ class ReceiveWindow:
         self._taken += len(records)
         self._records += len(records)
         # As the sender counts, in UTF-8: of four bytes a character it would wait for what is not due yet.
-        self._bytes += sum(len(r.raw) if r.raw.isascii() else len(r.raw.encode()) for r in records)
+        self._bytes += sum([len(r.raw) if r.raw.isascii() else len(r.raw.encode()) for r in records])
         if self._records < ACK_RECORDS and self._bytes < ACK_BYTES:
             return 0
         self._records = self._bytes = 0

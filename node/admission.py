@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 
 from cluster import Admitted, WireRecord
-from cluster.dissemination import is_large
+from cluster.dissemination import large_among
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
 from node.ids import new_id
 from storage import Held, JournalBehind, Store, Stored, StoreFull
@@ -177,52 +177,50 @@ class Admission:
         """
         admitted = Admitted()
         news: list[Event] = []
-        judged = [self._judge_relayed(wire, wall_ms, admitted) for wire in records]
-        offered = [record for record in judged if record is not None]
+        offered = self._judge_relayed(records, wall_ms, admitted)
         try:
             for record, answer in zip(offered, self._store.add_many(offered, wall_ms), strict=True):
-                if isinstance(answer, Stored):
-                    self._relayed(record, answer, peer, admitted, news)
-                else:
+                if not isinstance(answer, Stored):
                     self._not_relayed(record, answer, admitted, news)
+                    continue
+                admitted.stored.append(record.key[8:])
+                if answer.loser is not None:
+                    admitted.lost.append(answer.loser.digest)
+                    news.append(self._superseded(record, answer.loser))
+                news.append(RecordStored(answer.seq, record, peer))
         finally:
             # At once for all (0.4 of 6.8 µs a record, measured), but surely for all that is stored.
             self._bus.publish(*news)
             self.statistics.relayed += len(admitted.stored)
             self.statistics.rejected += admitted.rejected
+        if large := set(large_among(offered)):
+            admitted.large = [digest for digest in admitted.stored if digest in large]
         return admitted
 
-    def _judge_relayed(self, wire: WireRecord, wall_ms: int, admitted: Admitted) -> Record | None:
-        """Return a peer's record if it is to be stored; else say in `admitted` what became of it."""
-        try:
-            record = Record.of(wire.id, wire.raw, wire.signature, wire.time_stamp)
-        except ValueError:  # no honest node sends what has no canonical bytes
-            admitted.rejected += 1
-            return None
-        if self._store.has(record.digest):
-            self._known(record, admitted)
-            return None
-        verdict = self._chain.check(record, wall_ms)
-        if verdict is ACCEPT or verdict.outcome is Outcome.ACCEPT:
-            return record
-        if verdict.outcome is Outcome.REJECT:
-            admitted.rejected += 1
-        else:
-            admitted.ignored.append(record.digest)
-            self.statistics.ignored += 1
-        return None
-
-    def _relayed(
-        self, record: Record, stored: Stored, peer: str, admitted: Admitted, news: list[Event]
-    ) -> None:
-        digest = record.digest
-        admitted.stored.append(digest)
-        if is_large(record):
-            admitted.large.append(digest)
-        if stored.loser is not None:
-            admitted.lost.append(stored.loser.digest)
-            news.append(self._superseded(record, stored.loser))
-        news.append(RecordStored(stored.seq, record, peer))
+    def _judge_relayed(self, wires: Sequence[WireRecord], wall_ms: int, admitted: Admitted) -> list[Record]:
+        """Return a peer's records that are to be stored; say in `admitted` what became of the others."""
+        has = self._store.has
+        new: list[Record] = []
+        for wire in wires:
+            try:
+                record = Record.of(wire.id, wire.raw, wire.signature, wire.time_stamp)
+            except ValueError:  # no honest node sends what has no canonical bytes
+                admitted.rejected += 1
+                continue
+            if has(record.key[8:]):
+                self._known(record, admitted)
+            else:
+                new.append(record)
+        verdicts = self._chain.check_many(new, wall_ms)
+        if verdicts.count(ACCEPT) == len(new):
+            return new
+        for record, verdict in zip(new, verdicts, strict=True):
+            if verdict.outcome is Outcome.REJECT:
+                admitted.rejected += 1
+            elif verdict.outcome is Outcome.IGNORE:
+                admitted.ignored.append(record.digest)
+                self.statistics.ignored += 1
+        return [r for r, verdict in zip(new, verdicts, strict=True) if verdict.outcome is Outcome.ACCEPT]
 
     def _not_relayed(
         self, record: Record, answer: Held | StoreFull, admitted: Admitted, news: list[Event]

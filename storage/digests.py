@@ -36,8 +36,8 @@ class DigestTable:
 
     def get(self, digest: bytes) -> Record | None:
         """Return the record of `digest` (bytes, 32), or None."""
-        number = self._hash_of(digest) & _NUMBER_MASK
-        while (record := self._shard(number).get(number)) is not None:
+        shards, number = self._shards, self._hash_of(digest) & _NUMBER_MASK
+        while (record := shards[(number >> 24) % SHARDS].get(number)) is not None:
             if record.key.endswith(digest):
                 return record
             number += 1

@@ -6,8 +6,9 @@ import time
 import msgspec
 import trio
 
+from api.batch import BATCH_SLICE
 from api.operation import NDJSON
-from api.records import BATCH_SLICE, answer_post
+from api.records import answer_post
 from cluster.backpressure import WAIT_S_MAX
 from cluster.messages import Ack, Ping, Pong, Push
 from cluster.window import ReceiveWindow
@@ -16,7 +17,9 @@ from tests.cluster.peer import ScriptedPeer, config, running, until
 from tests.processes import cluster
 
 LARGE, SMALL = 8_000, 100
-"""Raw bytes: two whole batches of the large fill the kernel's buffers and an outbox."""
+"""Raw bytes: two batches of `LARGE_LINES` of the large fill the kernel's buffers and an outbox."""
+
+LARGE_LINES = 2_000
 
 FILLING = 900
 """Large records in one body: 7 MB, more than the kernel's buffers and what a peer may have queued."""
@@ -51,12 +54,12 @@ async def read(peer: ScriptedPeer, ids: set[str]) -> None:
 
 
 async def test_a_batch_is_posted_no_faster_than_the_peers_take_it() -> None:
-    """The peer reads 64 KiB while 100 lines of 8 KB are posted; every record is pushed, none announced."""
+    """The peer reads 64 KiB while 32 lines of 8 KB are posted; every record is pushed, none announced."""
     async with running(config()) as node, trio.open_nursery() as nursery:
         ids = set[str]()
         nursery.start_soon(read, await linked(node, 1), ids)
-        await answer_post(node, body("a", LARGE), NDJSON)
-        await until(lambda: len(ids) == LINES, "all are pushed")
+        await answer_post(node, body("a", LARGE, LARGE_LINES), NDJSON)
+        await until(lambda: len(ids) == LARGE_LINES, "all are pushed")
 
         assert node.cluster.engine.statistics().degraded_total == 0
         nursery.cancel_scope.cancel()
@@ -67,7 +70,7 @@ async def test_a_batch_waits_for_what_the_kernel_has_taken_and_nobody_has_admitt
     async with running(config()) as node:
         await linked(node, 1)
         begin_s = trio.current_time()
-        await answer_post(node, body("a", 1, 30 * BATCH_SLICE), NDJSON)
+        await answer_post(node, body("a", 1, 15 * BATCH_SLICE), NDJSON)
 
         assert trio.current_time() - begin_s >= WAIT_S_MAX
         assert node.cluster.statistics().outbox_bytes == 0, "the kernel has taken it"
@@ -88,7 +91,7 @@ async def test_one_deaf_peer_of_four_does_not_slow_a_batch() -> None:
         for number in (2, 3, 4):
             nursery.start_soon(read, await linked(node, number), set[str]())
         for name in "ab":
-            await answer_post(node, body(name, LARGE), NDJSON)
+            await answer_post(node, body(name, LARGE, LARGE_LINES), NDJSON)
         await until(lambda: node.cluster.engine.statistics().degraded_total > 0, "the outbox was full")
         begin_s = trio.current_time()
         await answer_post(node, body("c", SMALL), NDJSON)
