@@ -27,6 +27,7 @@ from validator import Record
 EAGER_BYTES_MAX = 64 * 1024
 """Largest record that is pushed without being asked for. Gossipsub's measurements put the point where
 announcing first begins to win between 64 and 128 KiB."""
+_FEW_CHARS = EAGER_BYTES_MAX // 8
 
 ANNOUNCE_DELAY_S = 0.010
 """How long announcements gather, so that a burst costs one IHAVE per neighbour instead of one a record, and
@@ -53,8 +54,7 @@ RANDOM_NEIGHBOURS = 2
 
 def large_among(records: Iterable[Record]) -> list[bytes]:
     """Return the digests of those that are announced instead of pushed; of few characters none is."""
-    chars_min = EAGER_BYTES_MAX // 8
-    return [r.digest for r in records if len(r.raw) > chars_min and r.size_bytes > EAGER_BYTES_MAX]
+    return [r.digest for r in records if len(r.raw) > _FEW_CHARS and r.size_bytes > EAGER_BYTES_MAX]
 
 
 class Dissemination:
@@ -136,6 +136,8 @@ class Dissemination:
     ) -> list[Effect]:
         """Pass on what a peer brought, or plan to announce it. `expected`: as `Pull.arrived` returns it."""
         effects: list[Effect] = []
+        if event.origin and not (expected or event.large or self._members.among(event.stored)):
+            return self._pass_on(event.origin, event.peer, event.stored, peers, now)  # nearly always
         onward: dict[bytes, list[bytes]] = {}
         mended: list[bytes] = []
         for digest in event.stored:
@@ -157,9 +159,8 @@ class Dissemination:
         return effects
 
     def _pass_on(
-        self, origin: bytes, source: bytes, digests: list[bytes], peers: Sequence[bytes], now: Now
+        self, origin: bytes, source: bytes, digests: Sequence[bytes], peers: Sequence[bytes], now: Now
     ) -> list[Effect]:
-        """Pass on what is new from a peer, or plan to announce it."""
         if self.partial and origin:
             effects = self._push(origin, source, digests, peers, now)
             self._trees.first(origin, source)
@@ -283,11 +284,11 @@ class Dissemination:
                 effects.append(Send(ask.peer, Graft(b"".join(ask.origins))))
         return effects
 
-    def _plan(self, origin: bytes, source: bytes, digests: Iterable[bytes], now: Now) -> None:
+    def _plan(self, origin: bytes, source: bytes, digests: Sequence[bytes], now: Now) -> None:
         """Put aside what is to be announced."""
-        facts = [d for d in digests if self._members.has(d)]
-        records = [d for d in digests if not self._members.has(d)] if facts else list(digests)
-        if facts:
+        records = digests
+        if facts := self._members.among(digests):
+            records = [d for d in digests if not self._members.has(d)]
             self._facts += facts
             self._facts_s = self._facts_s or now.s + FACT_ANNOUNCE_DELAY_S
         if records:

@@ -99,6 +99,11 @@ class Members:
         """Whether this digest is that of a fact held here."""
         return digest in self._by_digest
 
+    def among(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Return those of the digests that are of facts held here: of records none, told at once."""
+        facts = self._by_digest
+        return [] if facts.keys().isdisjoint(digests) else [d for d in digests if d in facts]
+
     def tree(self, digest: bytes) -> bytes:
         """Return the tree that the fact of this digest travels on, or b"" if it is no fact held here.
 
@@ -258,10 +263,10 @@ class MemberDesk:
 
     def lookup(self, digests: Sequence[bytes]) -> list[Record]:
         """As `Desk.lookup`, facts first."""
+        if not self._members.among(digests):
+            return self._desk.lookup(digests)
         facts = [f for d in digests if (f := self._members.lookup(d)) is not None]
-        return facts + self._desk.lookup(
-            [d for d in digests if not self._members.has(d)] if facts else digests
-        )
+        return facts + self._desk.lookup([d for d in digests if not self._members.has(d)])
 
     def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
         """As `Desk.page`, without facts."""

@@ -266,8 +266,8 @@ class Node:
     def lookup(self, digests: Sequence[bytes]) -> list[Record]:
         """Return those of the records that are held and alive."""
         wall_ms = self._clock().wall_ms
-        found = (self._store.by_digest(d, wall_ms) for d in digests)
-        return [record for record in found if record is not None]
+        by_digest = self._store.by_digest
+        return [record for d in digests if (record := by_digest(d, wall_ms)) is not None]
 
     def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
         """Return records for a catching-up peer; see `cluster.Desk.page`."""
