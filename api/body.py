@@ -21,11 +21,15 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from api.access import is_writing
 from api.errors import Problem, render
 from api.exchange import CUT
+from api.fastpath import FastPath
 from api.guard import Guard, no_room
 from api.limits import HttpLimits
 
 GUARD_EXTENSION = "dayfly.guard"
 """Where `serve` puts the server's Guard into a scope's extensions."""
+
+FAST_PATH_EXTENSION = "dayfly.fast_path"
+"""The same for its FastPath."""
 
 
 class Live(NamedTuple):
@@ -68,6 +72,13 @@ class LeanHTTP(TrioASGIHTTPConnection):
                 guard.access.take_post(
                     client_address(self.scope), self._header(b"content-type"), whole, trio.current_time()
                 )
+            if fast_path := self._fast_path():
+                reply = await fast_path.handle(
+                    self.scope["path"].encode(), self._header(b"content-type"), whole
+                )
+                body.release()
+                await _send_whole(send, *reply)
+                return
             request = self._create_request_from_scope(send)
             request.body.set_result(whole)
             response = await self.app.handle_request(request)
@@ -95,6 +106,12 @@ class LeanHTTP(TrioASGIHTTPConnection):
     def _guard(self) -> Guard:
         extensions = cast("dict[str, Guard]", self.scope["extensions"])
         return extensions.get(GUARD_EXTENSION) or Guard(HttpLimits())
+
+    def _fast_path(self) -> FastPath | None:
+        """Return what answers this request in Quart's place, if anything does."""
+        extensions = cast("dict[str, FastPath]", self.scope["extensions"])
+        fast_path = extensions.get(FAST_PATH_EXTENSION)
+        return fast_path if fast_path is not None and fast_path.handles(self.scope) else None
 
     def _announced_bytes(self) -> int:
         return int(self._header(b"content-length") or 0)  # h11 has checked the digits
@@ -212,7 +229,10 @@ def client_address(scope: HTTPScope | WebsocketScope) -> str:
 
 async def send_problem(problem: Problem, path: str, send: ASGISendCallable) -> None:
     """Answer an HTTP request with a problem, worded as the route at `path` does."""
-    status, headers, body = render(problem, path)
+    await _send_whole(send, *render(problem, path))
+
+
+async def _send_whole(send: ASGISendCallable, status: int, headers: dict[str, str], body: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": _wire(headers, body)})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 

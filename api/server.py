@@ -25,7 +25,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import structlog
 import trio
@@ -45,7 +45,14 @@ from hypercorn.typing import (
 )
 
 from api.access import Access
-from api.body import GUARD_EXTENSION, LeanHTTP, client_address, send_handshake_problem, send_problem
+from api.body import (
+    FAST_PATH_EXTENSION,
+    GUARD_EXTENSION,
+    LeanHTTP,
+    client_address,
+    send_handshake_problem,
+    send_problem,
+)
 from api.connection import GuardedConnection
 from api.counts import ServerCounts, ServerStatistics
 from api.fastpath import FastPath
@@ -99,7 +106,7 @@ async def serve(
         guard = Guard(fit_to_files(limits), statistics, access)
         fast_path = FastPath(fast_routes or {}, guard)
         config, context = _config(limits), WorkerContext(None)
-        wrapped = ASGIWrapper(partial(_gate, app, guard))
+        wrapped = ASGIWrapper(partial(_gate, app, guard, fast_path))
         state: LifespanState = {}
         lifespan = Lifespan(wrapped, config, state)
         async with trio.open_nursery() as lifespan_nursery:
@@ -129,6 +136,7 @@ async def serve(
 async def _gate(
     app: ASGIFramework,
     guard: Guard,
+    fast_path: FastPath,
     scope: Scope,
     receive: ASGIReceiveCallable,
     send: ASGISendCallable,
@@ -148,7 +156,8 @@ async def _gate(
         is_websocket=is_websocket,
     )
     if problem is None:
-        scope["extensions"][GUARD_EXTENSION] = guard  # type: ignore[assignment]  # ASGI allows any value
+        extensions = cast("dict[str, object]", scope["extensions"])  # ASGI allows any value
+        extensions |= {GUARD_EXTENSION: guard, FAST_PATH_EXTENSION: fast_path}
         await app(scope, receive, send)
     elif is_websocket:
         await send_handshake_problem(problem, scope["path"], send)
