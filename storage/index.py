@@ -47,9 +47,7 @@ class Index:
         # Before chunk i lie _ranks[i] keys with the sum _totals[i]; right for i <= _settled.
         self._ranks: list[int] = [0]
         self._totals: list[int] = [0]
-        self._settled = 0
-        self._len = 0
-        self._version = 0
+        self._settled = self._len = self._version = 0
 
     def __len__(self) -> int:
         return self._len
@@ -191,8 +189,7 @@ class Index:
     def _extend_chunk(self, i: int, keys: list[bytes]) -> None:
         """Insert sorted keys that belong into chunk `i`."""
         chunk = self._open(i)
-        # Sorted anew from where they begin: two sorted runs, one pass. In a fast batch many records have one
-        # stamp, and each inserted by itself cost 0.2 µs more (measured).
+        # Sorted anew from where they begin, for a fast batch: 0.2 µs less than each by itself (measured).
         at = bisect_left(chunk, keys[0])
         chunk[at:] = sorted(chunk[at:] + keys)
         self._lows[i] = chunk[0]
@@ -217,6 +214,10 @@ class Index:
             upper_sum = sum_digests(upper)
             self._sums[i] -= upper_sum
         self._insert_chunk(i + 1, upper, upper[0], upper_sum)
+        if self._settled == i:  # as with time's growth always: so nothing is left to rebuild after a million
+            rank, total = self._ranks[i] + len(chunk), self._totals[i] + self._sums[i]
+            self._ranks[i + 1 :], self._totals[i + 1 :] = [rank], [total]
+            self._settled = i + 1
 
     def _merge_around(self, i: int) -> None:
         """Merge chunk `i` with a neighbour if both fill half a chunk: neighbours always fill more."""
