@@ -163,10 +163,10 @@ def page_from_not_after(patch: pytest.MonkeyPatch) -> None:
 def stamps_follow_the_clock_back(patch: pytest.MonkeyPatch) -> None:
     """Stamp with the bare clock."""
 
-    def stamp(self: Admission, wall_ms: int) -> int:
-        return wall_ms
+    def stamps(self: Admission, count: int, wall_ms: int) -> list[int]:
+        return [wall_ms] * count
 
-    patch.setattr(Admission, "_stamp", stamp)
+    patch.setattr(Admission, "_stamps", stamps)
 
 
 BUGS = (
