@@ -24,7 +24,7 @@ passes: with one each, 42,000 records a second by one peer made a post take 22 m
 
 ADMIT_RECORDS = 128
 """Records admitted at a time: less than a millisecond with MD5, eight with Ed25519 (docs/validators.md).
-What the engine then does costs a receiver a tenth of its time with 64 (measured)."""
+What the engine then does costs a receiver 15 % of its time with 64 (measured)."""
 
 
 class Intake:
