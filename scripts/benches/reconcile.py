@@ -31,12 +31,12 @@ _COUNTED = (Reconcile, Reconciled, Fetch, Want, IHave)
 _COSTS = {"longest_slice_ms": SLICE_MS_MAX, "round_cpu_max_ms": ROUND_CPU_MS_MAX}
 
 RECONCILE_REQUIRED = {
-    "equal": {"sync_bytes": 64.0, "cpu_ms": 2.0, **_COSTS},
+    "equal": {"sync_bytes": 64.0, "cpu_ms": 1.0, **_COSTS},
     "1 newest": {"sync_bytes": 2_000.0, **_COSTS},
     "1,000 newest": {"beyond_records_bytes": 25_000.0, **_COSTS},
     "1,000 anywhere": {"sync_bytes": 900_000.0, **_COSTS},
 }
-"""By what one side lacks of 10^6 records; of the CPU, 1 ms a side where both hold the same."""
+"""By what one side lacks of 10^6 records; the CPU is that of both."""
 
 
 @lru_cache(maxsize=1)
