@@ -10,8 +10,11 @@ and wait in line, and `trouble` says why. Who takes records from clients refuses
 trouble; records from peers are taken until the line is full, then refused like in a full store, and
 fetched from the peers later. When the disk has room again the line is written and all is well without a
 restart.
+
+Rows that look over at the start are not shown, and stay in the file for a while: the clock may be wrong.
 """
 
+import time
 from collections.abc import Mapping
 
 from storage.base import StoreFull, StoreLimits
@@ -19,7 +22,12 @@ from storage.data_dir import DataDir
 from storage.journal_writer import JournalWriter
 from storage.memory import MemoryStore
 from storage.restore import JournalReport, Progress, restore
-from validator import Record
+from validator import Record, key_bound
+
+HIDDEN_KEPT_S = 600.0
+"""How long rows that look over at the start stay in the file, and how long it is from one judgement of those
+that are still there to the next. Our choice: a machine that starts with a wrong clock hears the time from its
+network within a minute or two, and ten minutes more on the disk are little beside a life of a day."""
 
 
 class JournalBehind(StoreFull):
@@ -43,7 +51,8 @@ class JournalStore(MemoryStore):
     Args:
         ttl_ms, limits: as in `MemoryStore`.
         directory: the data directory, claimed; the store releases it, also when opening fails.
-        wall_ms: int, Unix milliseconds now; rows whose life is over by then do not come back.
+        wall_ms: int, Unix milliseconds now; rows whose life is over by then do not come back, and are removed
+            if they still look so after `HIDDEN_KEPT_S`, when `expire` is called.
         progress: called on this thread with the rows read so far and their total (0: not known).
 
     Raises:
@@ -61,6 +70,8 @@ class JournalStore(MemoryStore):
     ) -> None:
         self._directory = directory
         self._writer: JournalWriter | None = None
+        self._hidden_below = b""  # in the file there may be rows below this key that memory was not given
+        self._judged_s = time.monotonic()
         try:
             super().__init__(ttl_ms, limits)
             restored = restore(directory, self, ttl_ms, wall_ms, progress)
@@ -70,7 +81,8 @@ class JournalStore(MemoryStore):
         self.report: JournalReport = restored.report
         """What came back at the start."""
         first_new = self._seq - len(restored.adds) + 1  # what the file lacks was offered last
-        self._writer = JournalWriter(restored.file, restored.bound, durable_seq=first_new - 1)
+        self._writer = JournalWriter(restored.file, durable_seq=first_new - 1)
+        self._hidden_below = restored.bound
         last = restored.adds[-1] if restored.adds else None  # every winner that is no row yet is in by then
         for record in restored.drops:
             self._writer.drop(record, last)
@@ -89,6 +101,17 @@ class JournalStore(MemoryStore):
         assert self._writer is not None  # set once the journal has been read
         return self._writer
 
+    def expire(self, wall_ms: int, count_max: int) -> list[Record]:
+        """Remove what is over, and what still is of the rows hidden at the start; see `Store.expire`."""
+        expired = super().expire(wall_ms, count_max)
+        # Only when nothing in memory is over: its rows are removed one by one.
+        if self._hidden_below and len(expired) < count_max:
+            now_s = time.monotonic()
+            if now_s >= self._judged_s + HIDDEN_KEPT_S:
+                self._judged_s = now_s
+                self._drop_hidden(key_bound(wall_ms - self._ttl_ms + 1))
+        return expired
+
     def close(self) -> None:
         """Write what waits and let go of the directory.
 
@@ -99,6 +122,12 @@ class JournalStore(MemoryStore):
         self._directory.release()
         if lost:
             raise OSError(f"{lost} records could not be saved: {self.writer.trouble}")
+
+    def _drop_hidden(self, living_from: bytes) -> None:
+        """Have those rows removed that were hidden at the start and are over now."""
+        self.writer.drop_below(min(living_from, self._hidden_below))
+        if living_from >= self._hidden_below:
+            self._hidden_below = b""
 
     # --- told by MemoryStore of every change ------------------------------------------------------------
 

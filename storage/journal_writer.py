@@ -45,7 +45,6 @@ class JournalWriter:
 
     Args:
         file: the open journal; it belongs to this object from now on.
-        bound: bytes, rows with keys below it are left from an earlier run and over: remove them at leisure.
         durable_seq: int, everything up to this number is in the file already.
 
     Attributes:
@@ -55,12 +54,12 @@ class JournalWriter:
             return at once, raise nothing, and not use the writer but for its properties.
     """
 
-    def __init__(self, file: JournalFile, bound: bytes = b"", durable_seq: int = 0) -> None:
+    def __init__(self, file: JournalFile, durable_seq: int = 0) -> None:
         self.line = Line(durable_seq)
         self.answer_s_max = math.inf
         self.on_change: Callable[[], None] = lambda: None
         self._file = file
-        self._bound = bound
+        self._bound = b""  # rows with keys below it are to be removed
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._done = threading.Condition(self._lock)
@@ -93,6 +92,12 @@ class JournalWriter:
         with self._lock:
             self.line.drop(record, winner)
             self._wake()
+
+    def drop_below(self, bound: bytes) -> None:
+        """Have rows of an earlier run that are over, those with keys below `bound`, removed at leisure."""
+        with self._lock:
+            self._bound = bound
+            self._work.notify()  # a chore may be done now; commits wait as they did
 
     @property
     def durable_seq(self) -> int:

@@ -48,7 +48,7 @@ class JournalReport:
     Attributes:
         path: where the journal is.
         restored: int, records that are held again.
-        expired: int, rows whose life was over; they are removed from the file at leisure.
+        expired: int, rows whose life looks over; they are removed from the file later (`HIDDEN_KEPT_S`).
         superseded: int, rows that lost against another of the same id.
         left_out: int, records for which the store's limits leave no room; they stay in the file, or in the
             damaged one.
@@ -72,7 +72,7 @@ class Restored:
     """An open journal that matches the store, but for what is still to be written.
 
     Attributes:
-        file: the journal. bound: rows with keys below are over.
+        file: the journal. bound: rows with keys below look over; empty if there are none.
         adds: records that the store holds and the file lacks. drops: those for which it is the other way.
         report: as above.
     """

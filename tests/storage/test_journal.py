@@ -128,8 +128,11 @@ def test_expired_records_leave_the_file(tmp_path: Path) -> None:
     assert rows(tmp_path) == [r.key for r in records[2_000:]]
 
 
-def test_expired_rows_are_skipped_at_the_start_and_removed(tmp_path: Path) -> None:
+def test_expired_rows_are_skipped_at_the_start_and_removed_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A node that was down while records ended does not bring them back, and the file gets rid of them."""
+    monkeypatch.setattr("storage.journal.HIDDEN_KEPT_S", 0.0)
     records = [make_record(n) for n in range(2_500)]
     with closing(open_journal(tmp_path)) as store:
         add(store, *records)
@@ -139,17 +142,41 @@ def test_expired_rows_are_skipped_at_the_start_and_removed(tmp_path: Path) -> No
         assert (store.report.restored, store.report.expired) == (500, 2_000)
         last = make_record(9_999)
         store.add(last, wall_ms)
+        assert store.expire(wall_ms, 10) == []
         assert store.writer.wait_clean(PATIENCE_S)
     assert rows(tmp_path) == [r.key for r in [*records[2_000:], last]]
 
 
-def test_a_clock_set_back_after_the_start_loses_no_new_record(tmp_path: Path) -> None:
+def test_a_start_with_a_clock_far_ahead_destroys_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four years ahead at the start, set right a moment later: the next start has all that still lives."""
+    records = [make_record(n) for n in range(10)]
+    with closing(open_journal(tmp_path)) as store:
+        add(store, *records)
+    far_ms = T0 + 1_500 * TTL_MS
+    with closing(open_journal(tmp_path, far_ms)) as store:
+        assert store.expire(far_ms, 10) == []  # too early
+        assert store.writer.wait_clean(PATIENCE_S)
+        assert held(store) == []
+        monkeypatch.setattr("storage.journal.HIDDEN_KEPT_S", 0.0)
+        for wall_ms in (T0, T0 + TTL_MS + 3):  # judged by the clock of the moment, and again
+            assert store.expire(wall_ms, 10) == []
+            assert store.writer.wait_clean(PATIENCE_S)
+    with closing(open_journal(tmp_path)) as store:
+        assert held(store) == records[4:]
+
+
+def test_a_clock_set_back_after_the_start_loses_no_new_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A record that looks like one of the expired rows still waiting for removal stays in the file."""
+    monkeypatch.setattr("storage.journal.HIDDEN_KEPT_S", 0.0)
     records = [make_record(n) for n in range(50)]
     with closing(open_journal(tmp_path)) as store:
         add(store, *records)
     with closing(open_journal(tmp_path, T0 + TTL_MS + 100)) as store:
-        assert held(store) == []
+        assert held(store) == store.expire(T0 + TTL_MS + 100, 10) == []
         again = [make_record(n) for n in (0, 25)]
         add(store, *again)
         assert store.writer.wait_clean(PATIENCE_S)

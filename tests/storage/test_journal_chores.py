@@ -30,7 +30,8 @@ def test_housekeeping_that_fails_is_no_trouble_and_pauses(tmp_path: Path) -> Non
     """Records are saved and nothing is refused meanwhile; it is done when that is possible."""
     create_journal(tmp_path / "journal.sqlite", [make_record(1)])
     file = UntidyFile(tmp_path / "journal.sqlite")
-    writer = JournalWriter(file, bound=key_bound(T0 + 100))
+    writer = JournalWriter(file)
+    writer.drop_below(key_bound(T0 + 100))
     told: list[str] = []
     writer.on_change = lambda: told.append(writer.trouble)
     for n in range(1, 50):
@@ -51,7 +52,8 @@ def test_housekeeping_that_succeeds_goes_on_without_a_pause(
     """Thousands of rows go in many slices: only a failure would pause, for an hour here."""
     monkeypatch.setattr("storage.journal_writer.CHORES_PAUSE_S", 3_600.0)
     create_journal(tmp_path / "journal.sqlite", [make_record(n) for n in range(3_500)])
-    writer = JournalWriter(JournalFile(tmp_path / "journal.sqlite"), bound=key_bound(T0 + 3_400))
+    writer = JournalWriter(JournalFile(tmp_path / "journal.sqlite"))
+    writer.drop_below(key_bound(T0 + 3_400))
     assert writer.wait_clean(PATIENCE_S)
     assert writer.close() == 0
     with closing(JournalFile(tmp_path / "journal.sqlite")) as after:
