@@ -10,13 +10,11 @@ from typing import Final
 
 from cachetools import LRUCache
 
+from node.address import counted_address
+
 ADDRESSES_MAX: Final = 4096
 """Buckets kept, those used last; 1 MiB at most. An address that is forgotten starts with a full bucket: who
 has 4,096 addresses to spend can have 4,096 bursts, and no table of any size would stop that."""
-
-IPV6_PREFIX_BITS: Final = 64
-"""Of an IPv6 address, what counts: the smallest network a site is given, in which any host may take any
-number of addresses (RFC 6177, RFC 8981)."""
 
 
 class AddressRates:
@@ -46,24 +44,6 @@ class AddressRates:
     def _left(self, address: str, now_s: float) -> float:
         left, at_s = self._buckets.get(counted_address(address), (self._burst, now_s))
         return min(left + (now_s - at_s) * self._per_s, self._burst)
-
-
-@lru_cache(ADDRESSES_MAX)
-def counted_address(address: str) -> str:
-    """Return that of an address by which its host is counted.
-
-    IPv4 counts whole, also where it is written in IPv6; so do link-local addresses, which are all of one
-    network; any other IPv6 address counts by its /64.
-    """
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address) or parsed.is_link_local or parsed.is_loopback:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(parsed), IPV6_PREFIX_BITS), strict=False))
 
 
 @lru_cache(ADDRESSES_MAX)

@@ -1,6 +1,15 @@
-"""`host:port` in text and back, IPv6 in brackets."""
+"""`host:port` in text and back, IPv6 in brackets; and what of an address names its host."""
 
-from ipaddress import ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from typing import Final
+
+IPV6_PREFIX_BITS: Final = 64
+"""Of an IPv6 address, what counts: the smallest network a site is given, in which any host may take any
+number of addresses (RFC 6177, RFC 8981)."""
+
+COUNTED_MAX = 4096
+"""Addresses kept parsed, those used last: 1 MiB at most."""
 
 
 def parse_address(text: str, *, port_default: int | None = None) -> tuple[str, int]:
@@ -53,3 +62,21 @@ def may_tell(address: str, listener: str) -> bool:
 def is_loopback(address: str) -> bool:
     """Tell whether `ip` or `ip:port` is reachable on its own machine only."""
     return address.startswith(("127.", "[::1]:")) or address == "::1"
+
+
+@lru_cache(COUNTED_MAX)
+def counted_address(address: str) -> str:
+    """Return that of an address by which its host is counted.
+
+    IPv4 counts whole, also where it is written in IPv6; so do link-local addresses, which are all of one
+    network; any other IPv6 address counts by its /64.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address) or parsed.is_link_local or parsed.is_loopback:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((int(parsed), IPV6_PREFIX_BITS), strict=False))

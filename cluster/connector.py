@@ -12,7 +12,7 @@ import structlog
 import trio
 from cachetools import LRUCache, TTLCache
 
-from cluster.address import format_address
+from cluster.address import counted_address, format_address
 from cluster.desk import Desk
 from cluster.handshake import HANDSHAKE_TIMEOUT_S, Refused, shake_hands
 from cluster.link import Connection, Link
@@ -27,7 +27,8 @@ HANDSHAKES_MAX = 64
 """Incoming connections that have not shaken hands yet; more are closed unheard."""
 
 HANDSHAKES_PER_ADDRESS_MAX = 32
-"""Of these, how many may come from one address: half, so that one host cannot lock out the others."""
+"""Of these, how many may come from one address, or one /64 of IPv6: half, so that one host cannot lock out
+the others."""
 
 REFUSALS_MAX = 64
 """Addresses whose last refusal is remembered for people."""
@@ -61,7 +62,7 @@ class Connector:
         self._judge = judge
         self._run_link = run_link
         self._security = security
-        self._handshakes: Counter[str] = Counter()  # by remote host
+        self._handshakes: Counter[str] = Counter()  # by counted address
         self.refused_total = 0
         self.refusals: LRUCache[str, tuple[str, str]] = LRUCache(REFUSALS_MAX)  # code, reason
         self._logged: TTLCache[tuple[str, str], bool] = TTLCache(
@@ -95,17 +96,18 @@ class Connector:
                 host = remote_host(stream)
             except LinkError:
                 return  # gone before it was looked at
+            counted = counted_address(host)
             if (
                 self._handshakes.total() >= HANDSHAKES_MAX
-                or self._handshakes[host] >= HANDSHAKES_PER_ADDRESS_MAX
+                or self._handshakes[counted] >= HANDSHAKES_PER_ADDRESS_MAX
             ):
                 self.refused_total += 1
                 return
-            self._handshakes[host] += 1
+            self._handshakes[counted] += 1
             try:
                 link = await self._introduce(stream, host, dialled=False)
             finally:
-                self._handshakes[host] -= 1
+                self._handshakes[counted] -= 1
                 self._handshakes += Counter()  # drops what has come to nothing
             if isinstance(link, DialFailed):
                 self.refused_total += 1

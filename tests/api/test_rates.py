@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.rates import AddressRates, counted_address, is_own_machine
+from api.rates import AddressRates, is_own_machine
 
 
 def test_a_burst_passes_and_then_what_comes_back() -> None:
@@ -42,24 +42,6 @@ def test_the_table_is_bounded_and_forgets_whom_it_has_not_seen_for_longest() -> 
     assert rates.wait_s("10.0.0.99", 0.0) == 5
     assert rates.wait_s("10.0.0.89", 0.0) == 0
     assert len(rates) == 10
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("10.1.2.3", "10.1.2.3"),
-        ("::ffff:10.1.2.3", "10.1.2.3"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::/64"),
-        ("2001:db8:0:1::", "2001:db8:0:1::/64"),
-        ("::1", "::1"),
-        ("fe80::1%eth0", "fe80::1%eth0"),
-        ("", ""),
-    ],
-)
-def test_a_host_is_counted_once_however_many_addresses_it_has(address: str, counted: str) -> None:
-    """IPv6 by its /64, IPv4 alike in both ways of writing, neighbours on a link each for themselves."""
-    assert counted_address(address) == counted
 
 
 @pytest.mark.parametrize(

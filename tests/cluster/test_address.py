@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.address import format_address, parse_address
+from cluster.address import counted_address, format_address, parse_address
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,21 @@ def test_a_bad_address_is_refused_with_the_reason(text: str, complaint: str) -> 
     """The message says what is wrong."""
     with pytest.raises(ValueError, match=complaint.replace("[", r"\[")):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::/64"),
+        ("2001:db8:0:1::", "2001:db8:0:1::/64"),
+        ("::1", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("", ""),
+    ],
+)
+def test_a_host_is_counted_once_however_many_addresses_it_has(address: str, counted: str) -> None:
+    """IPv6 by its /64, IPv4 alike in both ways of writing, neighbours on a link each for themselves."""
+    assert counted_address(address) == counted

@@ -4,7 +4,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 
 import msgspec
 import pytest
@@ -521,6 +521,22 @@ async def test_one_host_cannot_take_every_handshake() -> None:
         await good.link(node)
 
         await until(lambda: len(node.cluster.links) == 1, "room again")
+
+
+async def test_one_host_cannot_take_every_handshake_by_its_many_ipv6_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A /64 counts as one host, as for HTTP. Its addresses are made up: few machines have such a network."""
+    numbers = count()
+
+    def address(_: trio.SocketStream) -> str:
+        return f"2001:db8::{next(numbers):x}"
+
+    monkeypatch.setattr("cluster.connector.remote_host", address)
+    async with running(config()) as node:
+        for _ in range(HANDSHAKES_PER_ADDRESS_MAX + 2):
+            await ScriptedPeer.connect(node)
+        await until(lambda: node.cluster.statistics().handshakes_refused_total == 2, "two were closed")
 
 
 async def test_a_stranger_may_say_no_more_than_a_hello_before_it_is_welcome() -> None:
