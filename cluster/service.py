@@ -12,6 +12,7 @@ from typing import assert_never
 
 import structlog
 import trio
+from cachetools import TTLCache
 
 from cluster import vocabulary as v
 from cluster.address import format_address
@@ -20,7 +21,7 @@ from cluster.beacon import Beacon
 from cluster.codec import FrameError, batches, encode_push
 from cluster.compatibility import incompatible
 from cluster.config import ClusterConfig
-from cluster.connector import Connector
+from cluster.connector import LOG_AGAIN_S, Connector
 from cluster.desk import Desk
 from cluster.discovery import Discovery
 from cluster.doorbell import follow
@@ -28,6 +29,7 @@ from cluster.engine import Engine
 from cluster.intake import Intake
 from cluster.link import Link
 from cluster.members import MemberDesk
+from cluster.membership import PEERS_MAX
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Confirm, Hello, IHave, Message, Ping
 from cluster.negentropy import fingerprint
 from cluster.security import LinkSecurity
@@ -40,6 +42,10 @@ _log = structlog.get_logger("dayfly.cluster")
 
 STOP_TIMEOUT_S = 2.0
 """How long stopping may take to tell every peer goodbye."""
+
+LINKS_LOGGED_MAX = 2 * PEERS_MAX
+"""Lines about links that come up or go within `LOG_AGAIN_S`. Our choice: all that a node may have go down and
+come up again; who comes and goes faster must not fill a disk with it."""
 
 
 class ClusterService:
@@ -67,6 +73,10 @@ class ClusterService:
         self._link_over = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._announcements_dropped_total = 0
+        self._logged: TTLCache[object, bool] = TTLCache(
+            LINKS_LOGGED_MAX, LOG_AGAIN_S, timer=trio.current_time
+        )
+        self._unlogged = 0
         self.security = LinkSecurity(config.cluster, config.keys, lambda: clock().wall_ms)
         self._connector = Connector(self._desk, self._hello, self._judge, self._run_link, self.security)
         self.discovery = Discovery(*config.group or ("", 0), lan=config.lan, codec=self.security.beacons)
@@ -210,8 +220,18 @@ class ClusterService:
             self._gone(link, reason)
 
     def _gone(self, link: Link, reason: str) -> None:
-        _log.info("peer down", peer=link.peer.hex()[:8], name=link.hello.name, reason=reason)
+        self._log_link("peer down", link, reason=reason)
         self._bus.publish(PeerDown(link.peer.hex(), link.hello.name, reason))
+
+    def _log_link(self, what: str, link: Link, **more: object) -> None:
+        """Log that a link came up or went, unless too many did; the next line says how many."""
+        if len(self._logged) >= LINKS_LOGGED_MAX:
+            self._unlogged += 1
+            return
+        self._logged[object()] = True
+        if self._unlogged:
+            more["unlogged"], self._unlogged = self._unlogged, 0
+        _log.info(what, peer=link.peer.hex()[:8], name=link.hello.name, **more)
 
     # --- tasks that wait --------------------------------------------------------------------------------
 
@@ -246,7 +266,7 @@ class ClusterService:
             replaced.close("duplicate", "a second connection took its place")
             self.feed(v.LinkDown(link.peer, "replaced"))
         else:
-            _log.info("peer up", peer=link.peer.hex()[:8], name=link.hello.name, address=link.address)
+            self._log_link("peer up", link, address=link.address)
             self._bus.publish(PeerUp(link.peer.hex(), link.hello.name))
         self.links[link.peer] = link
         reason = "cancelled"

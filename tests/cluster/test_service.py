@@ -31,6 +31,7 @@ from cluster.messages import (
     Want,
     WireRecord,
 )
+from cluster.service import LINKS_LOGGED_MAX
 from node import Node
 from tests.cluster.peer import ScriptedPeer, config, hello, running, until
 from validator import Record, sign
@@ -111,6 +112,20 @@ async def test_strangers_with_ever_new_words_and_ports_do_not_fill_the_log() -> 
                         pass
 
         assert sum(log["event"] == "link refused" for log in logs) == REFUSALS_MAX
+
+
+async def test_members_that_come_and_go_do_not_fill_the_log() -> None:
+    """A minute has `LINKS_LOGGED_MAX` lines for all links that come up and go."""
+    async with running(config()) as node:
+        with capture_logs() as logs:
+            for number in range(LINKS_LOGGED_MAX // 2 + 2):
+                peer = await ScriptedPeer.connect(node)
+                await peer.link(node, number)
+                await until(lambda: len(node.cluster.links) == 1, "linked")
+                await trio.aclose_forcefully(peer.stream)
+                await until(lambda: not node.cluster.links, "gone")
+
+        assert sum(log["event"] in ("peer up", "peer down") for log in logs) == LINKS_LOGGED_MAX
 
 
 async def test_a_clock_within_a_minute_is_welcome() -> None:
