@@ -130,7 +130,7 @@ class Store(Protocol):
 
         Raises:
             StoreFull: no room even without the records that are over. Some of those may have been
-                removed to look for room (`expire` will not return them); nothing else has changed.
+                removed to look for room; nothing else has changed.
             ValueError: the record is already over (the caller's fault, the validator ignores such
                 records; nothing has changed).
         """
@@ -164,6 +164,7 @@ class Store(Protocol):
     def expire(self, wall_ms: int, count_max: int) -> list[Record]:
         """Remove at most `count_max` records whose life is over and return them, oldest first.
 
+        Those that `add` had to remove meanwhile, for room or for their id, are returned before the others.
         Fewer than `count_max` means: no more for now.
         """
         ...

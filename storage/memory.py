@@ -7,6 +7,7 @@ shards like the one by digest, and for the same reasons.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from storage.arrivals import ArrivalLog
@@ -37,6 +38,7 @@ class MemoryStore:
         self._seq_by_id: list[dict[str, int]] = [{} for _ in range(SHARDS)]
         self._index = Index()
         self._log = ArrivalLog()
+        self._dropped = deque[Record]()  # were over and in the way: `expire` has still to tell of them
         self._bytes = 0
         self._seq = 0
 
@@ -105,11 +107,12 @@ class MemoryStore:
 
     def expire(self, wall_ms: int, count_max: int) -> list[Record]:
         """Remove at most `count_max` records whose life is over, oldest first; see `Store.expire`."""
-        keys = self._index.after(b"", count_max)
-        over = self._records(keys[: bisect_left(keys, self._living_from(wall_ms))])
-        for record in over:
-            self._remove(record)
-        return over
+        told: list[Record] = []
+        while self._dropped and len(told) < count_max:
+            record = self._dropped.popleft()
+            if not self.has(record.digest):  # else the clock was set back, and it came again
+                told.append(record)
+        return told + self._drop_over(wall_ms, count_max - len(told))
 
     def page(self, after: bytes, wall_ms: int, count_max: int) -> list[Record]:
         """Return living records in key order; see `Store.page`."""
@@ -150,6 +153,13 @@ class MemoryStore:
     def _is_over(self, record: Record, wall_ms: int) -> bool:
         return record.time_stamp + self._ttl_ms <= wall_ms
 
+    def _drop_over(self, wall_ms: int, count_max: int) -> list[Record]:
+        keys = self._index.after(b"", count_max)
+        over = self._records(keys[: bisect_left(keys, self._living_from(wall_ms))])
+        for record in over:
+            self._remove(record)
+        return over
+
     def _living_from(self, wall_ms: int) -> bytes:
         """Return a bound: keys of living records are greater, keys of those that are over smaller."""
         return max(wall_ms - self._ttl_ms + 1, 0).to_bytes(TIME_BYTES, "big")
@@ -178,6 +188,7 @@ class MemoryStore:
         loser = self._holder(record.id)
         if loser is not None and self._is_over(loser, wall_ms):
             self._remove(loser)
+            self._dropped.append(loser)
             loser = None
         if loser is not None and (first_stays or loser.key <= record.key):
             return Held(loser)
@@ -205,8 +216,10 @@ class MemoryStore:
                 full = StoreFull("bytes", self._limits.bytes_max)
             else:
                 return
-            if not self.expire(wall_ms, 1):
+            over = self._drop_over(wall_ms, 1)
+            if not over:
                 raise full
+            self._dropped += over
 
     def _insert(self, run: Mapping[int, Record], run_bytes: int) -> None:
         """Put records, by the next numbers, everywhere but under their ids, where they are."""

@@ -160,8 +160,24 @@ def test_a_full_store_makes_room_only_of_what_is_over(make: MakeStore) -> None:
         for record in (*dead, living):
             store.add(record, T0 + TTL_MS - 1)
         assert store.add(make_record("e", wall_ms), wall_ms) == Stored(5, None)
-        assert store.expire(wall_ms, 10) == dead[1:]
+        assert store.statistics().records == 4
+        assert [store.expire(wall_ms, 2), store.expire(wall_ms, 2)] == [dead[:2], dead[2:]]
         assert [r.id for r in snapshot(store, wall_ms)] == ["d", "e"]
+
+
+@every_store
+def test_what_is_over_and_gives_its_id_away_is_told_as_expired(make: MakeStore) -> None:
+    """Once; and not if it has come again, after the clock was set back."""
+    over = make_record("a", T0)
+    with closing(make(TTL_MS, LIMITS)) as store:
+        store.add(over, T0)
+        assert store.add(make_record("a", T0 + TTL_MS), T0 + TTL_MS) == Stored(2, None)
+        assert store.expire(T0 + TTL_MS, 10) == [over]
+        assert store.expire(T0 + TTL_MS, 10) == []
+        assert store.add(over, T0) == Stored(3, make_record("a", T0 + TTL_MS))
+        assert store.add(make_record("a", T0 + TTL_MS), T0 + TTL_MS) == Stored(4, None)
+        assert store.add(over, T0) == Stored(5, make_record("a", T0 + TTL_MS))
+        assert store.expire(T0, 10) == []
 
 
 @every_store

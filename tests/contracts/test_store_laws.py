@@ -89,6 +89,7 @@ class Model:
 
     def __init__(self) -> None:
         self.held: dict[str, tuple[int, Record]] = {}
+        self.dropped: list[Record] = []
         self.seq = 0
 
     def add(self, record: Record, wall_ms: int) -> Stored | Held:
@@ -97,6 +98,8 @@ class Model:
             loser = self.held[record.id][1]
             if loser.key <= record.key:
                 return Held(loser)
+        elif record.id in self.held:
+            self.dropped.append(self.held[record.id][1])
         self.seq += 1
         self.held[record.id] = (self.seq, record)
         return Stored(self.seq, loser)
@@ -106,10 +109,14 @@ class Model:
 
     def expire(self, wall_ms: int, count_max: int) -> list[Record]:
         records = sorted((r for _, r in self.held.values()), key=lambda r: r.key)
-        over = [r for r in records if not self.lives(r, wall_ms)][:count_max]
+        told: list[Record] = []
+        while self.dropped and len(told) < count_max:
+            if (record := self.dropped.pop(0)) not in records:
+                told.append(record)
+        over = [r for r in records if not self.lives(r, wall_ms)][: count_max - len(told)]
         for record in over:
             del self.held[record.id]
-        return over
+        return told + over
 
     def compare(self, store: Store, wall_ms: int) -> None:
         living = [(n, r) for n, r in sorted(self.held.values(), key=lambda e: e[0]) if self.lives(r, wall_ms)]
