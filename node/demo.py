@@ -96,7 +96,7 @@ def demo(
     for name, given_here in (("read-token", config.read_token), ("http-cert", config.http_cert)):
         if given_here is not None:
             end(f"a demo's nodes are read in clear and by all; unset {name}", EXIT_USAGE)
-    shared = {key: gathered[key][-1].text for key in given if key != "data_dir"}
+    shared = {key: text for key in given if key != "data_dir" and (text := gathered[key][-1].text)}
     logs = Path(tempfile.mkdtemp(prefix="dayfly-demo-"))
     nodes = [_node(i, http_ports, peer_ports, shared, logs, config.data_dir) for i in range(count)]
     for node in nodes:

@@ -19,10 +19,11 @@ from validator import sign
 SECRET = "hunter2"
 """Stands in payloads and must not come back in any refusal."""
 
-ANSWER_S_MAX = 1.0
+ANSWER_S_MAX = 5.0
 """Our promise is 0.1 s of the processor; machines that run tests are busy."""
 
-GROWTH_MB_MAX = 20
+GROWTH_MB_MAX = 32
+"""The allocator keeps some 20 MB of the largest bodies or gives them back, as it happens; a leak would be hundreds."""
 
 MIB = 1 << 20
 BODY_BYTES_MAX = 8 * MIB

@@ -97,7 +97,7 @@ def test_the_command_tells_the_reach_and_ends_with_4_when_it_fell_short(node: No
     assert "held by 1/1 after " in on_terminal("post", "hi", "--wait", "1", "--node", node.url)
     short = dayfly("post", "hi", "--wait", "2", "--timeout", "1s", "--node", node.url)
     assert (short.code, short.lines[0]["status"]) == (4, 202)
-    assert "only 1 of 1 nodes" in short.err
+    assert "all 1 nodes hold it; 2 were waited for" in short.err
     assert dayfly("post", "hi", "--timeout", "1s", "--node", node.url).code == 2
     refused = dayfly("post", "hi", "--wait", "none", "--node", node.url)
     assert (refused.code, "wait='none'" in refused.err) == (1, True)

@@ -23,7 +23,7 @@ from tests.processes import ROOT, Cluster, NodeProcess, wait_until
 PER_S = 10_000
 FLOOD_S = 30 if LONG else 1
 ASKING_S = 10 if LONG else 0.4
-ANSWER_S_MAX = 2.0
+ANSWER_S_MAX = 5.0
 """What an answer may take on a machine that does much else at the time; see the figures printed."""
 
 
@@ -91,7 +91,7 @@ def test_one_peer_that_floods_with_valid_records_does_not_stall_the_others(nodes
         f"a post {say(quiet_ms)} before, {say(flooded_ms)} in it; the loop was held {lag_ms:.1f} ms"
     )
     assert taken / sent[1] > PER_S / 4, "this was no flood"
-    assert statistics.median(flooded_ms) <= 5 * statistics.median(quiet_ms) + 20
+    assert statistics.median(flooded_ms) <= 10 * statistics.median(quiet_ms) + 100
     assert flooded_ms[-1] <= ANSWER_S_MAX * 1000
 
 
@@ -115,7 +115,7 @@ def test_questions_that_cost_much_one_after_another_do_not_stall_the_others(node
         with Insider.to(node) as insider, insider.link().repeating(encode(message)):
             asked_ms = posts_ms(node, ASKING_S)
         print(f"\n{what}: a post {say(quiet_ms)} before, {say(asked_ms)} meanwhile")
-        assert statistics.median(asked_ms) <= 5 * statistics.median(quiet_ms) + 20
+        assert statistics.median(asked_ms) <= 10 * statistics.median(quiet_ms) + 100
         assert asked_ms[-1] <= ANSWER_S_MAX * 1000
 
 
