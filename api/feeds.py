@@ -20,7 +20,6 @@ from api.errors import Problem
 from api.feed import Feed, Runs
 from api.forms import Form
 from api.limits import HttpLimits
-from api.rates import counted_address
 from eventbus import (
     BusClosed,
     Event,
@@ -33,6 +32,7 @@ from eventbus import (
     Subscription,
 )
 from node import Node
+from node.address import counted_address
 
 FEED_S: Final = 100e-6
 """Time left to all others for each feed that was woken, before feeds are woken again: twice the CPU that a

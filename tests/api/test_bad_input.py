@@ -23,7 +23,7 @@ ANSWER_S_MAX = 5.0
 """Our promise is 0.1 s of the processor; machines that run tests are busy."""
 
 GROWTH_MB_MAX = 32
-"""The allocator keeps some 20 MB of the largest bodies or gives them back, as it happens; a leak would be hundreds."""
+"""The allocator keeps some 20 MB of the largest bodies or gives them back, as it happens; a leak is more."""
 
 MIB = 1 << 20
 BODY_BYTES_MAX = 8 * MIB
