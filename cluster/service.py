@@ -40,6 +40,7 @@ from eventbus import EventBus, PeerDown, PeerUp
 
 _log = structlog.get_logger("dayfly.cluster")
 
+LEAVING = "the node is shutting down"
 STOP_TIMEOUT_S = 2.0
 """How long stopping may take to tell every peer goodbye."""
 
@@ -73,10 +74,9 @@ class ClusterService:
         self._link_over = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._announcements_dropped_total = 0
-        self._logged: TTLCache[object, bool] = TTLCache(
-            LINKS_LOGGED_MAX, LOG_AGAIN_S, timer=trio.current_time
-        )
+        self._logged = TTLCache[object, bool](LINKS_LOGGED_MAX, LOG_AGAIN_S, timer=trio.current_time)
         self._unlogged = 0
+        self._leaving = False
         self.security = LinkSecurity(config.cluster, config.keys, lambda: clock().wall_ms)
         self._connector = Connector(self._desk, self._hello, self._judge, self._run_link, self.security)
         self.discovery = Discovery(*config.group or ("", 0), lan=config.lan, codec=self.security.beacons)
@@ -118,11 +118,12 @@ class ClusterService:
             nursery.start_soon(self._timer)
             task_status.started()
             await follow(self._bus, self.feed)
+            self._leaving = True  # from now on nobody is called, dialled or let in
             self.feed(v.Leaving())
             nothing = fingerprint(self._desk.window(0, 0), 0, 0)
             last = Ping(0, self._clock().wall_ms, 0, len(self._desk), 0, 0, nothing)  # over an empty window
             for link in self.links.values():
-                link.leave("leaving", "the node is shutting down", last)
+                link.leave("leaving", LEAVING, last)
             with trio.move_on_after(STOP_TIMEOUT_S):
                 while self.links:
                     self._link_over = trio.Event()
@@ -171,6 +172,8 @@ class ClusterService:
                     link.serve_page(effect.after)
             case v.Close():
                 self._drop(effect.peer, effect.code, effect.reason)
+            case v.Announce() | v.Dial() if self._leaving:
+                pass
             case v.Announce():
                 self.discovery.announce(Beacon(self.node_id, self.port, self._incarnation))
             case v.Dial():
@@ -287,6 +290,8 @@ class ClusterService:
 
     def _judge(self, ours: Hello, theirs: Hello, dialled: bool) -> tuple[str, str] | None:
         """Say why the sender of `theirs` is not welcome, as (code, reason), or None."""
+        if self._leaving:
+            return "failed", LEAVING
         now = self._clock()
         refusal = incompatible(ours, theirs, now.wall_ms)
         return refusal or self.engine.refusal(theirs, dialled=dialled, now=now)

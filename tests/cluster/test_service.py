@@ -453,6 +453,22 @@ async def test_what_was_only_announced_is_handed_over_before_goodbye() -> None:
         assert heard == ["IHave", "Ping", "Push", "Bye"]
 
 
+async def test_while_a_node_says_goodbye_nobody_is_let_in() -> None:
+    """A peer that dials again at once would be linked with a node that is gone the next moment."""
+    async with running(config()) as node:
+        slow, late = await ScriptedPeer.connect(node), await ScriptedPeer.connect(node)
+        await slow.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        node.close()
+        while not isinstance(await slow.hear(), Bye):
+            pass
+        await late.say(hello(node, 2))  # the first has not closed its end yet, and is waited for
+
+        refusal = await late.hear()
+        assert isinstance(refusal, Bye), refusal
+        assert (refusal.code, refusal.reason) == ("failed", "the node is shutting down")
+
+
 async def test_what_is_on_its_way_at_goodbye_arrives_whatever_the_peer_is_saying() -> None:
     """A socket that is closed with words unread takes back what the far end has not got yet."""
     async with running(config()) as node:
