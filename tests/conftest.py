@@ -1,4 +1,4 @@
-"""The folders of the suite run side by side, each in one process and in the order in which it stands.
+"""The parts of the suite run side by side, each in one process and in the order in which it stands.
 
 Simulated clusters keep a core busy and know no real time; hosts in network namespaces and node processes
 mostly wait, and share no network; the dashboard's tests share one browser. One after the other they take
@@ -15,19 +15,11 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-LONGEST_FIRST = (
-    "sim/test_scale.py",
-    "sim",
-    "hosts",
-    "api",
-    "node",
-    "system",
-    "hostile",
-    "dashboard",
-    "planted",
-    "scripts",
-)
-"""Folders, and one file that is as long as any, in the order in which they begin; then all others."""
+LONGEST_FIRST = ("sim", "hosts", "node", "system", "api", "scripts", "dashboard", "hostile", "planted")
+"""Folders in the order in which they begin; then all others."""
+
+FILES_APART = frozenset({"sim", "node", "system", "scripts"})
+"""Folders whose files share nothing and go to whoever is free: whole, one would be left for the end."""
 
 # Started by nohup, the suite would hand down that SIGHUP is ignored, and a node keeps to that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -36,14 +28,15 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 def _part(path: str) -> str:
     """Name the part of the suite that a test belongs to, by its file's path or its id."""
     _, _, inside = path.partition("::")[0].partition("/")
-    return inside if inside in LONGEST_FIRST else inside.split("/")[0]
+    folder = inside.split("/")[0]
+    return inside if folder in FILES_APART else folder
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the parts in their order."""
-    places = {part: place for place, part in enumerate(LONGEST_FIRST)}
-    root = Path(__file__).parent.parent
-    items.sort(key=lambda item: places.get(_part(item.path.relative_to(root).as_posix()), len(LONGEST_FIRST)))
+    """Put the folders in their order."""
+    places = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+    root = Path(__file__).parent
+    items.sort(key=lambda item: places.get(item.path.relative_to(root).parts[0], len(LONGEST_FIRST)))
 
 
 class Parts(LoadScopeScheduling):
