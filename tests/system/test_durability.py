@@ -43,7 +43,8 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path: Path, rou
             assert acknowledged <= listed.keys()
             assert all(r["raw"] == posted[id] for id, r in listed.items())
             assert all(r["signature"] == sign(r["raw"]) for r in listed.values())
-            assert log_lines(node, "the journal was damaged") == []
+            # Killed between the writes of a commit's last frame, the log looks damaged (docs/durability.md).
+            assert all(line["unreadable"] == 0 for line in log_lines(node, "the journal was damaged"))
             if kill == KILLS_PER_DIRECTORY:
                 break
             load = Load(node, f"{kill}")
