@@ -17,7 +17,7 @@ from api.ids import AnyIdConverter
 from api.limits import HttpLimits
 from api.reference import add_reference
 from api.reply import Handler
-from node import Node
+from node.exports import Node
 
 _log = structlog.get_logger("dayfly.api")
 

@@ -7,7 +7,7 @@ from api.parse import parse_lines
 from api.posting import newly_stored, not_saved, outcome
 from api.receipts import Wait, begin
 from api.views import ReceiptView, receipt_view, receipt_views
-from node import Node, PostedRecord, Receipt
+from node.exports import Node, PostedRecord, Receipt
 from validator import Record
 
 BATCH_LINES_MAX = 10_000

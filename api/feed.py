@@ -30,7 +30,7 @@ from api.forms import (
 )
 from api.views import raw_bytes
 from eventbus import Event, PeerDown, PeerUp, RecordExpired, RecordSuperseded
-from node import Node
+from node.exports import Node
 from validator import Record
 
 RUN_RECORDS = 250

@@ -31,8 +31,7 @@ from eventbus import (
     SubscriberLagged,
     Subscription,
 )
-from node import Node
-from node.address import counted_address
+from node.exports import Node, counted_address
 
 FEED_S: Final = 100e-6
 """Time left to all others for each feed that was woken, before feeds are woken again: twice the CPU that a

@@ -13,7 +13,7 @@ from api.access import Access
 from api.counts import ServerStatistics
 from api.errors import Problem
 from api.limits import HttpLimits
-from node.address import counted_address
+from node.exports import counted_address
 
 
 def no_room() -> Problem:

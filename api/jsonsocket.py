@@ -22,7 +22,7 @@ from api.parse import parse_json
 from api.posting import not_saved, outcome
 from api.socket import GOING_AWAY, UNSUPPORTED, Closed, Socket
 from api.views import ReceiptView, receipt_view
-from node import PostedRecord
+from node.exports import PostedRecord
 from validator import Record
 
 ASKED_MAX: Final = 100

@@ -17,7 +17,7 @@ from quart import Blueprint, Response
 from api.counts import ServerStatistics
 from api.feeds import FEED_KINDS, Feeds, FeedStatistics
 from api.operation import PLAIN, TEXT, Answer, Operation, operation
-from node import VERSION, Node
+from node.exports import VERSION, Node
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -8,7 +8,16 @@ from api.feeds import FeedCounts, FeedLimits, Feeds
 from api.limits import HttpLimits
 from api.parse import JSON_DEPTH_MAX, WAIT_TIMEOUT_S_MAX
 from api.records import LIMIT_MAX
-from node import LINK_LIMITS, VERSION, WAITING_RECORDS_MAX, JournalView, LagView, LinksView, Node, PeerView
+from node.exports import (
+    LINK_LIMITS,
+    VERSION,
+    WAITING_RECORDS_MAX,
+    JournalView,
+    LagView,
+    LinksView,
+    Node,
+    PeerView,
+)
 from validator import FUTURE_MS_MAX, ID_BYTES_MAX, RAW_BYTES_MAX, SIGNATURE_BYTES_MAX
 
 

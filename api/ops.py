@@ -8,7 +8,7 @@ from api.feeds import Feeds
 from api.limits import HttpLimits
 from api.node_view import NodeView, PeersView, node_view, peers_view
 from api.operation import JSON, PLAIN, TEXT, Answer, Operation, operation
-from node import Node
+from node.exports import Node
 
 _PROBE = Answer(200, "One line, or more if there is trouble.", {PLAIN: TEXT})
 _NOT_READY = Answer(503, "`catching up`", {PLAIN: TEXT})

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from quart import request
 
 from api.errors import Problem
-from node import Answer, Node, Submission
+from node.exports import Answer, Node, Submission
 from validator import Record
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from node.address import counted_address
+from node.exports import counted_address
 
 ADDRESSES_MAX: Final = 4096
 """Buckets kept, those used last; 1 MiB at most. An address that is forgotten starts with a full bucket: who

@@ -6,7 +6,7 @@ from quart import request
 
 from api.errors import Problem
 from api.parse import parse_timeout, parse_wait
-from node import Node, Receipt, ReceiptsFull
+from node.exports import Node, Receipt, ReceiptsFull
 
 
 class Wait(NamedTuple):

@@ -19,7 +19,7 @@ from api.posting import body_bytes, saved, submit
 from api.receipts import Wait, asked, begin
 from api.reply import Reply, media_type
 from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
-from node import Node, PostedRecord
+from node.exports import Node, PostedRecord
 from validator import Record
 
 LIMIT_DEFAULT = 100

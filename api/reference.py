@@ -17,7 +17,7 @@ from api.openapi import Route, make_document, openapi_path
 from api.operation import JSON, SAME, TEXT, Answer, Operation, operation, operation_of
 from api.page import TYPES, Part, answer_part
 from api.reference_page import make_page
-from node import VERSION
+from node.exports import VERSION
 
 POLICY: Final = {
     "content-security-policy": (

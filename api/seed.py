@@ -16,7 +16,7 @@ from api.operation import JSON, RECORD, Answer, Operation, operation
 from api.parse import parse_json
 from api.posting import body_bytes, saved, submit
 from api.reply import Reply
-from node import Node
+from node.exports import Node
 from validator import Record
 
 PAGE_RECORDS = 200

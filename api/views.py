@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from node import Node, Reach
+from node.exports import Node, Reach
 from validator import Record
 
 

@@ -11,17 +11,3 @@ peer), `intake`, `discovery` (multicast) and `service`, which feeds the engine a
 
 May import eventbus and validator; never storage, never node: `desk` says what it needs of the node.
 """
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from cluster.exports import *  # noqa: F403 - so that the names stand in one place
-else:
-
-    def __getattr__(name: str) -> object:
-        """Load the exports when one is asked for: most commands need only some light modules of the room."""
-        if not name[:1].isupper():  # a module that is not loaded yet, or a name of Python's own
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import cluster.exports
-
-        return getattr(cluster.exports, name)

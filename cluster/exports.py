@@ -1,7 +1,9 @@
-"""What others take by `from cluster import ...`: loaded as one when the first name is asked for."""
+"""What the floors above take of this room. It loads most of it: who needs one light module names that."""
 
+from cluster.address import counted_address
 from cluster.config import LINK_LIMITS, ClusterConfig
 from cluster.desk import Admitted, Desk
+from cluster.dissemination import large_among
 from cluster.engine import EngineConfig
 from cluster.messages import CONFIRM_DIGESTS_MAX, WireRecord
 from cluster.negentropy import Items
@@ -19,4 +21,6 @@ __all__ = [
     "Items",
     "Now",
     "WireRecord",
+    "counted_address",
+    "large_among",
 ]

@@ -13,8 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from cluster import Admitted, WireRecord
-from cluster.dissemination import large_among
+from cluster.exports import Admitted, WireRecord, large_among
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
 from node.ids import new_id
 from storage import Held, JournalBehind, Store, Stored, StoreFull

@@ -1,6 +1,6 @@
-"""What others take by `from node import ...`: loaded as one when the first name is asked for."""
+"""What the floors above take of this room. It loads most of it: who needs one light module names that."""
 
-from cluster import LINK_LIMITS
+from cluster.exports import LINK_LIMITS, counted_address
 from node.admission import Answer, PostedRecord, Submission
 from node.config import Config, ConfigError
 from node.lag import LagView
@@ -27,4 +27,5 @@ __all__ = [
     "Receipt",
     "ReceiptsFull",
     "Submission",
+    "counted_address",
 ]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 import trio
 
-from cluster import Admitted, ClusterConfig, ClusterService, EngineConfig, Items, Now, WireRecord
 from cluster.address import format_address
+from cluster.exports import Admitted, ClusterConfig, ClusterService, EngineConfig, Items, Now, WireRecord
 from eventbus import EventBus, RecordExpired
 from node.admission import Admission, PostedRecord, Submission
 from node.commits import Commits

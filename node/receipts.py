@@ -11,7 +11,7 @@ from typing import Self
 
 import trio
 
-from cluster import CONFIRM_DIGESTS_MAX, ClusterService, Now
+from cluster.exports import CONFIRM_DIGESTS_MAX, ClusterService, Now
 from cluster.vocabulary import Ask, Forget
 from node.histogram import Histogram
 from node.reach import PeerReach, Reach

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cluster import ClusterService, Now
+from cluster.exports import ClusterService, Now
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
 
-from cluster import EngineConfig, Items, Now
 from cluster import vocabulary as v
 from cluster.codec import encode, encode_push, wire_record
 from cluster.engine import Engine
+from cluster.exports import EngineConfig, Items, Now
 from cluster.messages import Fetch, Hello, IHave, Message, Page, Reconcile, Reconciled, Want
 from cluster.outbox import PAGE_BYTES
 from scripts.benches.nodes import raw_of

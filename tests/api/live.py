@@ -13,8 +13,8 @@ from hypercorn.typing import ASGIFramework
 
 from api import FeedLimits, Feeds, HttpLimits, ServerStatistics, create_app
 from api.access import Access
-from node import Answer, Node
 from node.config import gather, load
+from node.exports import Answer, Node
 from tests.api.rawhttp import HANDSHAKE, RawClient, Running, frame, running
 from validator import Record
 

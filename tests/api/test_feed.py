@@ -21,9 +21,9 @@ from api.feed import (
 from api.feeds import Feeds
 from api.forms import Frames, Lines, Raws, text_frame
 from api.jsonsocket import NAME_CHARS_MAX
-from cluster import WireRecord
+from cluster.exports import WireRecord
 from eventbus import PeerUp, RecordExpired
-from node import Node
+from node.exports import Node
 from tests.api.live import make_node, post
 from validator import ID_BYTES_MAX, RAW_BYTES_MAX
 

@@ -9,8 +9,8 @@ import trio
 
 from cluster.codec import FrameReader, encode
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Message, Ready
-from node import Config, Node
 from node.config import gather, load
+from node.exports import Config, Node
 
 
 def config(*flags: tuple[str, str]) -> Config:

@@ -12,7 +12,7 @@ from api.records import answer_post
 from cluster.backpressure import WAIT_S_MAX
 from cluster.messages import Ack, Ping, Pong, Push
 from cluster.window import ReceiveWindow
-from node import Node
+from node.exports import Node
 from tests.cluster.peer import ScriptedPeer, config, running, until
 from tests.processes import cluster
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from cluster import Admitted, WireRecord
+from cluster.exports import Admitted, WireRecord
 from cluster.hyparview import (
     ACTIVE_SLACK,
     JOIN_HOPS,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster import Admitted, Now, WireRecord
+from cluster.exports import Admitted, Now, WireRecord
 from cluster.members import FACT_BYTES_MAX, FACT_LIVES, FACT_S, MEMBERS_MAX, MemberDesk, Members
 from cluster.messages import Hello, Member
 from tests.cluster.test_outbox import Shelf, record

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from cluster import Admitted, Items, WireRecord
 from cluster.codec import FrameReader, encode_push
+from cluster.exports import Admitted, Items, WireRecord
 from cluster.messages import IHave, Message, Page, Ping, Push
 from cluster.negentropy import SortedItems
 from cluster.outbox import BULK_MAX, CONTROL_BYTES_MAX, EAGER_BYTES_MAX, Outbox

@@ -18,7 +18,7 @@ from cluster.codec import encode
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
 from cluster.messages import Bye
 from cluster.tls import make_context
-from node import Node
+from node.exports import Node
 from tests.cluster.channels import HOUR_MS, KEY, OTHER_KEY, security, wall_ms
 from tests.cluster.peer import ScriptedPeer, config, hello, running, until
 

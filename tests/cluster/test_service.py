@@ -32,7 +32,7 @@ from cluster.messages import (
     WireRecord,
 )
 from cluster.service import LINKS_LOGGED_MAX
-from node import Node
+from node.exports import Node
 from tests.cluster.peer import ScriptedPeer, config, hello, running, until
 from validator import Record, sign
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from cluster import Admitted, EngineConfig, Items, Now, WireRecord
 from cluster import vocabulary as v
 from cluster.codec import FrameReader, batches, encode, encode_push, wire_record
 from cluster.compatibility import incompatible
 from cluster.dissemination import EAGER_BYTES_MAX
 from cluster.engine import Engine
+from cluster.exports import Admitted, EngineConfig, Items, Now, WireRecord
 from cluster.members import MemberDesk
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Message, Page, Push
 from eventbus import EventBus

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from cluster import WireRecord
+from cluster.exports import WireRecord
 from eventbus import Event, EventBus, PeerDown, PeerUp, RecordExpired, RecordStored, RecordSuperseded
 from node.admission import Admission, Answer
 from storage import MemoryStore, Store, StoreLimits

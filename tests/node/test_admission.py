@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import WireRecord
+from cluster.exports import WireRecord
 from eventbus import RecordStored, RecordSuperseded
 from node.admission import RUN_AHEAD_MS_MAX, Admission, Answer, PostedRecord
 from node.ids import new_id

@@ -9,10 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from cluster import Desk, Now
+from cluster.exports import Desk, Now
 from eventbus import BusClosed, RecordExpired, RecordStored
-from node import Answer, Node
 from node.config import gather, load
+from node.exports import Answer, Node
 from node.node import PAGE_RECORDS_MAX, SWEEP_RECORDS, SWEEP_S_MAX
 from tests.node.desks import PEER, T0, make, wire
 from validator import Record

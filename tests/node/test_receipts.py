@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from cluster import CONFIRM_DIGESTS_MAX
-from node import Node, ReceiptsFull
+from cluster.exports import CONFIRM_DIGESTS_MAX
 from node.config import gather, load
+from node.exports import Node, ReceiptsFull
 from node.histogram import Histogram
 from node.receipts import WAITING_RECORDS_MAX
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from cluster import Admitted, WireRecord
+from cluster.exports import Admitted, WireRecord
 from node.admission import Admission
 from storage import Held, MemoryStore, Stored, StoreFull
 from storage.index import Index

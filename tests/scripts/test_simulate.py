@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cluster import Now
+from cluster.exports import Now
 from cluster.reconciliation import Reconciliation
 from cluster.vocabulary import Effect
 from scripts.simulate import simulate

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
-from cluster import Admitted, EngineConfig, Items, Now, WireRecord
 from cluster import vocabulary as v
 from cluster.codec import batches, encode_push
 from cluster.dissemination import EAGER_BYTES_MAX
 from cluster.engine import Engine
+from cluster.exports import Admitted, EngineConfig, Items, Now, WireRecord
 from cluster.members import MemberDesk
 from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, IHave, Message, Page, Push
 from eventbus import EventBus

@@ -12,8 +12,8 @@ as long as a fact lives. Who is linked with whom, and what is pushed and announc
 
 from typing import TYPE_CHECKING
 
-from cluster import Admitted
 from cluster.codec import wire_record
+from cluster.exports import Admitted
 from cluster.members import Members
 
 if TYPE_CHECKING:

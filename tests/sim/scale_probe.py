@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cluster import Admitted
 from cluster.codec import encode, encode_push, split_digests
+from cluster.exports import Admitted
 from cluster.messages import IHave, Message, Want
 from tests.sim.scale_overlay import Flooded
 from validator import Record

@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from cluster import Admitted
+from cluster.exports import Admitted
 from cluster.messages import Message
 from cluster.vocabulary import Ask, Forget
 from storage import StoreLimits
