@@ -52,6 +52,14 @@ class ScriptedPeer:
         """Connect; say nothing yet."""
         return cls(await trio.open_tcp_stream("127.0.0.1", node.cluster.port))
 
+    @classmethod
+    async def linked(cls, node: Node) -> Self:
+        """Connect and shake hands as the node's only peer; the link is up when this returns."""
+        peer = await cls.connect(node)
+        await peer.link(node)
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        return peer
+
     async def say(self, *messages: Message) -> None:
         """Send messages."""
         await self.stream.send_all(b"".join(map(encode, messages)))

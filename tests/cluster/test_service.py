@@ -252,9 +252,7 @@ async def test_late_and_early_records_cost_nobody_anything() -> None:
 async def test_a_malformed_message_ends_the_link(frame: bytes) -> None:
     """The sender loses its link; the next peer is served."""
     async with running(config()) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.link(node)
-        await until(lambda: len(node.cluster.links) == 1, "linked")
+        peer = await ScriptedPeer.linked(node)
         await peer.stream.send_all(frame)
         await until(lambda: not node.cluster.links, "the link is gone")
         other = await ScriptedPeer.connect(node)
@@ -381,9 +379,7 @@ async def test_a_peer_that_never_reads_is_dropped_and_others_are_served() -> Non
 async def test_closing_says_goodbye() -> None:
     """Peers hear that the node leaves, with the reason."""
     async with running(config()) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.link(node)
-        await until(lambda: len(node.cluster.links) == 1, "linked")
+        peer = await ScriptedPeer.linked(node)
         node.close()
         with trio.fail_after(2):
             while not isinstance(message := await peer.hear(), Bye):
@@ -420,9 +416,7 @@ async def test_an_absurd_address_of_a_third_node_costs_nothing(address: str) -> 
 async def test_what_was_acknowledged_is_handed_over_before_goodbye() -> None:
     """A node that is told to stop sends what is queued first."""
     async with running(config()) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.link(node)
-        await until(lambda: len(node.cluster.links) == 1, "linked")
+        peer = await ScriptedPeer.linked(node)
         for number in range(3000):
             node.submit(f"r{number}", "x" * 500, None)
         node.close()
@@ -437,9 +431,7 @@ async def test_what_was_acknowledged_is_handed_over_before_goodbye() -> None:
 async def test_what_was_only_announced_is_handed_over_before_goodbye() -> None:
     """Who asks for a record too large to be pushed, accepted a moment before the stop, gets it."""
     async with running(config()) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.link(node)
-        await until(lambda: len(node.cluster.links) == 1, "linked")
+        peer = await ScriptedPeer.linked(node)
         node.submit("large", "x" * 1_000_000, None)
         node.close()
         heard: list[str] = []
@@ -502,9 +494,7 @@ async def test_what_is_on_its_way_at_goodbye_arrives_whatever_the_peer_is_saying
 async def test_what_has_arrived_of_a_peer_that_died_is_taken() -> None:
     """Acknowledging fails then, and what is left to be read may be all there is of it."""
     async with running(config()) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.link(node)
-        await until(lambda: len(node.cluster.links) == 1, "linked")
+        peer = await ScriptedPeer.linked(node)
         for frame in range(6):
             records = [wire(frame * 100 + number) for number in range(100)]
             await peer.say(Push(records, bytes(15) + b"\1"))
@@ -517,9 +507,7 @@ async def test_what_has_arrived_of_a_peer_that_died_is_taken() -> None:
 async def test_records_that_come_in_one_read_with_a_goodbye_are_taken() -> None:
     """Whoever stops writes its last records and its goodbye at once: they are all the cluster has of them."""
     async with running(config()) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.link(node)
-        await until(lambda: len(node.cluster.links) == 1, "linked")
+        peer = await ScriptedPeer.linked(node)
         await peer.say(Push([wire(1)], bytes(15) + b"\1"), Bye("leaving", "the node is shutting down"))
         while await peer.hear() is not None:
             pass
@@ -584,9 +572,7 @@ async def test_a_stranger_may_say_no_more_than_a_hello_before_it_is_welcome() ->
 async def test_what_one_peer_sends_at_once_is_taken_in_turns_with_all_others() -> None:
     """A burst of four thousand records gives the loop away again and again, and comes in whole."""
     async with running(config()) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.link(node)
-        await until(lambda: len(node.cluster.links) == 1, "linked")
+        peer = await ScriptedPeer.linked(node)
         await peer.say(*[Push([wire(n) for n in range(at, at + 200)]) for at in range(0, 4000, 200)])
         seen: set[int] = set()
         while len(node) < 4000:
