@@ -102,9 +102,9 @@ def post(
         held = "" if reach is None else f", held by {reach['ok']}/{reach['of']} after {reach['ms']} ms"
         click.echo(f"{plain(receipt['id'])}  {receipt['size']} bytes, until {until}{again}{held}")
     if reach is not None and receipt["status"] == 202:
-        fewer = f"only {reach['ok']} of {reach['of']} nodes hold it so far; it spreads further"
-        few = f"all {reach['of']} nodes hold it; {wait} were waited for"
-        end(few if reach["ok"] == reach["of"] else fewer, EXIT_PARTIAL)
+        if reach["ok"] == reach["of"]:
+            end(f"all {reach['of']} nodes hold it; {wait} were waited for", EXIT_PARTIAL)
+        end(f"only {reach['ok']} of {reach['of']} nodes hold it so far; it spreads further", EXIT_PARTIAL)
 
 
 @click.command("list")
