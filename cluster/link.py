@@ -218,18 +218,14 @@ class Link:
             async def read() -> None:
                 nonlocal reason, broken
                 try:
-                    while True:
-                        messages = await self._connection.receive()
-                        messages = self._without_acks(messages)
+                    bye: Bye | None = None
+                    while bye is None:
+                        messages = self._without_acks(await self._connection.receive())
                         bye = next((m for m in messages if isinstance(m, Bye)), None)
-                        if bye is None:
-                            await take(self, messages)
-                            self._answered(messages)
-                            continue
-                        reason = bye.reason
-                        if last := messages[: messages.index(bye)]:  # what was sent before goodbye counts
-                            await take(self, last)
-                        break
+                        # What was sent before goodbye counts.
+                        await take(self, messages if bye is None else messages[: messages.index(bye)])
+                        self._answered(messages)
+                    reason = bye.reason
                 except LinkError as error:
                     reason = self._bye.reason if self._bye else str(error)
                 except FrameError as error:
