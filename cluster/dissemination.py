@@ -122,8 +122,7 @@ class Dissemination:
             effects += self._news(event, expected, peers, now)
         if any(not self._members.has(digest) for digest in event.stored):
             self._pull.stored()
-        if event.known:
-            self._pull.arrived(event.known, now.s)
+        self._pull.arrived(event.known, now.s)
         self._pull.refused(event.ignored)
         if event.known and not event.of_page:
             effects += self._came_twice(event, now)
@@ -142,10 +141,10 @@ class Dissemination:
         mended: list[bytes] = []
         for digest in event.stored:
             tree = self._members.tree(digest)
-            origin = expected.get(digest, b"")
+            origin = expected.get(digest, self._node_id)  # what came unasked, nobody else sends
             if tree and not event.origin:
                 mended.append(tree)  # the tree did not bring it
-            if digest in event.large and (self.partial or not origin):
+            if digest in event.large and (self.partial or origin in (b"", self._node_id)):
                 self._plan(b"", event.peer, [digest], now)
             else:
                 onward.setdefault(tree or event.origin or origin, []).append(digest)
@@ -161,6 +160,8 @@ class Dissemination:
     def _pass_on(
         self, origin: bytes, source: bytes, digests: Sequence[bytes], peers: Sequence[bytes], now: Now
     ) -> list[Effect]:
+        if origin == self._node_id:
+            return self._push(origin, source, digests, peers, now)
         if self.partial and origin:
             effects = self._push(origin, source, digests, peers, now)
             self._trees.first(origin, source)
@@ -263,8 +264,7 @@ class Dissemination:
         grafts = self._trees.orphans()
         effects: list[Effect] = [Send(p, Graft(b"".join(origins))) for p, origins in grafts.items()]
         if self._announce_s is not None and now.s >= self._announce_s:
-            self._announce_s = None
-            self._announced_s = now.s
+            self._announce_s, self._announced_s = None, now.s
             self._lately = set(), self._lately[0]
             for (origin, source), digests in self._to_announce.items():
                 for peer in self._beside(origin, source, peers):

@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import pytest
+
 from cluster.codec import FrameReader, wire_record
 from cluster.dissemination import ANNOUNCE_PAUSE_S
 from cluster.messages import IHave, Push, Reconcile, WireRecord
@@ -10,6 +12,7 @@ from cluster.vocabulary import Missed
 from node.admission import Answer
 from tests.cluster.test_mesh import is_push, make
 from tests.fakes.mesh import Mesh, MeshNode
+from validator import sign
 
 SOON_S = 0.5
 """Well before the first ping after silence, which would repair everything."""
@@ -43,6 +46,18 @@ def test_what_comes_along_with_a_duplicate_is_announced_all_the_same() -> None:
 def wire(node: MeshNode, digest: bytes) -> list[WireRecord]:
     """A record as it travels."""
     return [wire_record(r) for r in node.lookup([digest])]
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_what_a_peer_brings_unasked_and_names_no_origin_of_is_with_all_at_once(count: int) -> None:
+    """Nobody else will push it: who heard of it first is its origin. It is not told to who brought it."""
+    mesh = make(count)
+    first, member = mesh.nodes[:2]
+    stray = WireRecord("stray", "raw", sign("raw"), member.now().wall_ms)
+    first.take(member.node_id, first.links[member.node_id], Push([stray]))
+
+    mesh.run_until(lambda: all(len(n.listing()) == 1 for n in mesh.nodes if n is not member), SOON_S)
+    assert sum(n.payloads_in for n in mesh.nodes) <= count
 
 
 def test_a_stream_is_announced_twenty_times_a_second_and_one_record_at_once() -> None:
