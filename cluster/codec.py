@@ -7,7 +7,7 @@ without losing an earlier one.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -101,8 +101,8 @@ class FrameReader:
         self.frame_bytes_max = frame_bytes_max
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """Take bytes and yield every message that is now complete, in order.
+    def feed(self, data: bytes) -> Generator[Message]:
+        """Take bytes and yield every message that is now complete, in order; what is left stays when closed.
 
         Raises:
             FrameError: the bytes are not frames of this protocol. Messages yielded before are good;

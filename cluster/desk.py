@@ -36,7 +36,6 @@ class Desk(Holdings, Protocol):
         """Return those of the records that are held and alive, in the order asked for."""
         ...
 
-    def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
-        """Return living records with keys above `after` in order, at least one if there is one and else
-        up to `bytes_max`, and whether more may follow."""
+    def listing(self, after: bytes, count_max: int) -> list[Record]:
+        """Return at most `count_max` living records with keys above `after`, in order."""
         ...

@@ -7,20 +7,11 @@ not records a second: a lone batch or a catch-up has all turns to itself and goe
 
 from collections.abc import Callable
 
-import trio
-
 from cluster.desk import Desk
 from cluster.link import Link
 from cluster.messages import Message, Page, Push
+from cluster.turns import Turn
 from cluster.vocabulary import Heard, Input, Received
-
-TURN_S = 0.001
-"""How long one link's messages may keep the loop before others get theirs. One of them may take longer."""
-
-TURNS_OF_OTHERS = 3
-"""Passes of the loop that others get between two turns of a link. An answer to a client takes about six
-passes: with one each, 42,000 records a second by one peer made a post take 22 ms, with three 3 ms
-(1.8 without the flood); a lone stream pays nothing measurable."""
 
 ADMIT_RECORDS = 128
 """Records admitted at a time: less than a millisecond with MD5, eight with Ed25519 (docs/validators.md).
@@ -39,7 +30,7 @@ class Intake:
         """Take what one read of a link completed."""
         if not messages:
             self._feed(Heard(link.peer, None))
-        turn = _Turn()
+        turn = Turn()
         for message in messages:
             await turn.share()
             if link.closing:
@@ -49,7 +40,7 @@ class Intake:
             else:
                 self._feed(Heard(link.peer, message))
 
-    async def _take_records(self, link: Link, message: Push | Page, turn: "_Turn") -> None:
+    async def _take_records(self, link: Link, message: Push | Page, turn: Turn) -> None:
         """Admit a frame's records, a slice at a time, and tell the engine what they came to."""
         self.records_total += len(message.records)
         for start in range(0, max(len(message.records), 1), ADMIT_RECORDS):
@@ -79,17 +70,3 @@ class Intake:
             )
             if isinstance(message, Push) and message.origin:
                 link.admitted(part)
-
-
-class _Turn:
-    """The time that one read's messages have kept the loop since others had theirs."""
-
-    def __init__(self) -> None:
-        self._began_s = trio.current_time()
-
-    async def share(self) -> None:
-        """Let others have their turns, if this one has been long enough."""
-        if trio.current_time() - self._began_s >= TURN_S:
-            for _ in range(TURNS_OF_OTHERS):
-                await trio.lowlevel.checkpoint()
-            self._began_s = trio.current_time()

@@ -268,9 +268,9 @@ class MemberDesk:
         facts = [f for d in digests if (f := self._members.lookup(d)) is not None]
         return facts + self._desk.lookup([d for d in digests if not self._members.has(d)])
 
-    def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
-        """As `Desk.page`, without facts."""
-        return self._desk.page(after, bytes_max)
+    def listing(self, after: bytes, count_max: int) -> list[Record]:
+        """As `Desk.listing`, without facts."""
+        return self._desk.listing(after, count_max)
 
     def __len__(self) -> int:
         return len(self._desk)

@@ -8,6 +8,7 @@ who turns a payload into its digest: loss becomes delay.
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from cluster.codec import BATCH_BYTES, RECORD_OVERHEAD_BYTES, encode, encode_push, wire_record
 from cluster.desk import Desk
@@ -22,26 +23,33 @@ EAGER_BYTES_MAX = 4 * 1024 * 1024
 
 BULK_MAX = 4_096
 """Digests a peer may have asked for and not yet got: twice what an honest one asks for at a time (`ASKED_MAX`
-in cluster/pull.py). Those that are not held are looked up all in one go, which takes 4 ms at most then; with
-65,536 a peer that asked for nothing but such made a post take 12 ms where it takes 4 (measured)."""
+in cluster/pull.py)."""
 
-PAGE_BYTES = 64 * 1024
-"""Size of a page of a catch-up: 350 records of 150 bytes, 1 ms to look up and encode, which is how long
-clients of the serving node wait for it. With 256 KiB a catch-up was no faster (the next page is asked for
-early) and the serving node's p99 twice as long (measured)."""
+SLICE_RECORDS = 64
+"""Records of the bulk lane looked up at a time: a frame of 64 KiB holds 600 of 100 bytes, and to look up all
+of them takes 2 ms on a busy machine, for which clients of this node would wait at each step of theirs."""
 
 
 class Outbox:
-    """The three lanes of one link. `next_write` is called by the link's one writer task only."""
+    """The three lanes of one link. `next_write` is called by the link's one writer task only.
 
-    def __init__(self, desk: Desk) -> None:
+    Args:
+        desk: where what the peer asks for is looked up.
+        page_bytes: about how large a page of a catch-up is.
+    """
+
+    def __init__(self, desk: Desk, page_bytes: int = BATCH_BYTES) -> None:
         self._desk = desk
+        self._page_bytes = page_bytes
         self._control: deque[bytes] = deque()
         self._control_bytes = 0
         self._eager: deque[bytes] = deque()
         self._eager_bytes = 0
-        self._bulk: dict[bytes, None] = {}  # a set that keeps the order: what is asked for twice is sent once
-        self._page: bytes | None = None
+        self._wanted: dict[
+            bytes, None
+        ] = {}  # a set that keeps the order: what is asked for twice is sent once
+        self._found = _Batch()
+        self._page: _Page | None = None
 
     @property
     def queued_bytes(self) -> int:
@@ -67,15 +75,18 @@ class Outbox:
 
     def serve(self, digests: Sequence[bytes]) -> None:
         """Queue records the peer asked for; what passes `BULK_MAX` is left out."""
-        for digest in digests[: BULK_MAX - len(self._bulk)]:
-            self._bulk[digest] = None
+        for digest in digests[: BULK_MAX - len(self._wanted)]:
+            self._wanted[digest] = None
 
     def serve_page(self, after: bytes) -> None:
         """Queue the page after this key; a later request replaces one not yet served."""
-        self._page = after
+        self._page = _Page(after, self._page_bytes)
 
     def next_write(self) -> bytes:
-        """Take what is to be written next: about `BATCH_BYTES`, or one larger frame; empty when idle."""
+        """Take what is to be written next: about `BATCH_BYTES`, or one larger frame; empty when idle.
+
+        Of the bulk lane what `gather` has made whole; when there is nothing else, it is made whole now.
+        """
         parts: list[bytes] = []
         room = BATCH_BYTES
         while self._control:
@@ -90,28 +101,84 @@ class Outbox:
             self._eager_bytes -= len(frame)
             room -= len(frame)
             parts.append(frame)
+        while not parts and self.gather():
+            pass
         if not self._eager and room > BATCH_BYTES // 2:
-            parts += self._next_bulk()
+            parts += self._gathered()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _next_bulk(self) -> list[bytes]:
-        """Look up one batch of what was asked for, or one page."""
-        batch: list[Record] = []
-        batch_bytes = 0
-        while self._bulk and batch_bytes < BATCH_BYTES:
-            digest = next(iter(self._bulk))
-            found = self._desk.lookup([digest])
-            size = sum(r.size_bytes + RECORD_OVERHEAD_BYTES for r in found)
-            if batch and batch_bytes + size > BATCH_BYTES:
-                break
-            del self._bulk[digest]
-            batch += found
-            batch_bytes += size
-        if batch:
-            return [encode_push(batch)]
+    def gather(self) -> bool:
+        """Look up a slice of what the peer asked for; return whether more is to be looked up for a frame."""
+        if self._wanted:
+            self._gather_wanted()
+        elif self._page is not None:
+            self._page.gather(self._desk)
+        return self._gathering
+
+    @property
+    def _gathering(self) -> bool:
+        if self._wanted:
+            return not self._found.full
+        return not self._found.records and self._page is not None and not self._page.whole
+
+    def _gather_wanted(self) -> None:
+        digests = list(islice(self._wanted, SLICE_RECORDS))
+        found = self._desk.lookup(digests)
+        left = {record.digest for record in found[self._found.take(found) :]}
+        for digest in digests:
+            if digest not in left:
+                del self._wanted[digest]
+
+    def _gathered(self) -> list[bytes]:
+        """Take the frame that has been gathered, if it is whole: records, and when none are left a page."""
+        if self._gathering:
+            return []
+        if self._found.records:
+            found, self._found = self._found, _Batch()
+            return [encode_push(found.records)]
         if self._page is not None:
-            after, self._page = self._page, None
-            records, more = self._desk.page(after, PAGE_BYTES)
-            last = records[-1].key if records else after
-            return [encode(Page([wire_record(r) for r in records], last, more))]
+            page, self._page = self._page, None
+            return [page.encoded()]
         return []
+
+
+class _Batch:
+    """Records that gather until they fill a frame."""
+
+    def __init__(self, bytes_max: int = BATCH_BYTES) -> None:
+        self.records: list[Record] = []
+        self.full = False
+        self._room = bytes_max
+
+    def take(self, records: Sequence[Record]) -> int:
+        """Take as many as there is room for, and one at least in all. Returns how many."""
+        for count, record in enumerate(records):
+            self._room -= record.size_bytes + RECORD_OVERHEAD_BYTES
+            if self._room < 0 and self.records:
+                self.full = True
+                return count
+            self.records.append(record)
+        return len(records)
+
+
+class _Page:
+    """A page of a catch-up, as it gathers."""
+
+    def __init__(self, after: bytes, bytes_max: int) -> None:
+        self.whole = False
+        self._last = after
+        self._more = True
+        self._batch = _Batch(bytes_max)
+
+    def gather(self, desk: Desk) -> None:
+        """Look up a slice more."""
+        records = desk.listing(self._last, SLICE_RECORDS)
+        taken = self._batch.take(records)
+        if taken:
+            self._last = records[taken - 1].key
+        self._more = self._batch.full or len(records) == SLICE_RECORDS
+        self.whole = self._batch.full or not self._more
+
+    def encoded(self) -> bytes:
+        """Return it as a frame."""
+        return encode(Page([wire_record(r) for r in self._batch.records], self._last, self._more))

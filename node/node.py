@@ -269,16 +269,6 @@ class Node:
         by_digest = self._store.by_digest
         return [record for d in digests if (record := by_digest(d, wall_ms)) is not None]
 
-    def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
-        """Return records for a catching-up peer; see `cluster.Desk.page`."""
-        records = self._store.page(after, self._clock().wall_ms, PAGE_RECORDS_MAX)
-        total = 0
-        for i, record in enumerate(records):
-            total += record.size_bytes
-            if i and total > bytes_max:
-                return records[:i], True
-        return records, len(records) == PAGE_RECORDS_MAX
-
     def __len__(self) -> int:
         return self._store.statistics().records
 

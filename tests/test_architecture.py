@@ -31,7 +31,7 @@ ROOF = ("node/__main__.py", "node/cli.py", "node/serve.py", "node/demo.py")
 
 DRIVERS = {
     "cluster": {
-        *("transport", "handshake", "link", "intake", "discovery", "connector", "service"),
+        *("transport", "handshake", "link", "intake", "turns", "discovery", "connector", "service"),
         *("doorbell", "backpressure"),
         *("tls", "security"),
     },

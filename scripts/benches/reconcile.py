@@ -12,11 +12,10 @@ from functools import lru_cache
 from random import Random
 
 from cluster import vocabulary as v
-from cluster.codec import encode, encode_push, wire_record
+from cluster.codec import BATCH_BYTES, encode, encode_push, wire_record
 from cluster.engine import Engine
 from cluster.exports import EngineConfig, Items, Now
 from cluster.messages import Fetch, Hello, IHave, Message, Page, Reconcile, Reconciled, Want
-from cluster.outbox import PAGE_BYTES
 from scripts.benches.nodes import raw_of
 from scripts.benches.report import Figures, Step
 from storage import Index
@@ -101,7 +100,7 @@ class _Side:
                 i += 1
             found.append(_record(i, self._records))
             total += found[-1].size_bytes
-            if total > PAGE_BYTES:
+            if total > BATCH_BYTES:
                 break
         return found, len(found) < len(keys) or len(keys) == 1_000
 

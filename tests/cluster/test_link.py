@@ -8,8 +8,8 @@ import trio
 import trio.testing
 
 from cluster.codec import BATCH_BYTES, FrameReader, encode
-from cluster.link import Connection, Link
-from cluster.messages import Bye, Confirm, Hello, IHave, Message, Ping, Push, WireRecord
+from cluster.link import MESSAGES_MAX, Connection, Link
+from cluster.messages import Bye, Confirm, Hello, IHave, Message, Ping, Push, Want, WireRecord
 from cluster.tls import TlsChannel
 from cluster.transport import send_now
 from tests.cluster.channels import KEY, security, shake
@@ -76,6 +76,29 @@ async def test_what_the_kernel_does_not_take_at_once_follows_in_order(
                 read(await their_stream.receive_some(65_536))
         link.close("done", "the test is over")
     assert heard == list(range(COUNT))
+
+
+@pytest.mark.parametrize("count", [1, MESSAGES_MAX - 1, MESSAGES_MAX, 2 * MESSAGES_MAX + 1])
+async def test_many_small_messages_of_one_read_are_taken_in_parts(
+    ends: tuple[socket.socket, socket.socket],
+    channels: tuple[TlsChannel | None, TlsChannel | None],
+    count: int,
+) -> None:
+    """In order, none lost, the last ones although nothing more comes."""
+    ours, theirs = ends
+    link = Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), channels[0])
+    link.welcome()
+    frames = b"".join(encode(Want(number.to_bytes(32, "big"))) for number in range(count))
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+    got: list[int] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, frames if channels[1] is None else channels[1].seal(frames))
+        with trio.fail_after(10):
+            while len(got) < count:
+                part = await link.receive()
+                assert len(part) <= MESSAGES_MAX
+                got += [int.from_bytes(m.digests, "big") for m in part if isinstance(m, Want)]
+    assert got == list(range(count))
 
 
 def test_a_stream_that_is_gone_or_cannot_tell_takes_nothing(

@@ -186,7 +186,7 @@ def test_facts_stay_off_the_nodes_desk() -> None:
     assert not shelf.has(digest)
     assert [r.id for r in desk.lookup([digest, record(1).digest])] == [theirs.id, "000001"]
     assert len(desk) == 1
-    assert desk.page(b"", 1000)[0] == [record(1)]
+    assert desk.listing(b"", 1000) == [record(1)]
 
 
 def test_a_loopback_address_is_told_only_while_no_other_is_known() -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from cluster.codec import FrameReader, encode_push
+import pytest
+
+from cluster.codec import FrameReader, encode, encode_push
 from cluster.exports import Admitted, Items, WireRecord
 from cluster.messages import IHave, Message, Page, Ping, Push
 from cluster.negentropy import SortedItems
-from cluster.outbox import BULK_MAX, CONTROL_BYTES_MAX, EAGER_BYTES_MAX, Outbox
+from cluster.outbox import BULK_MAX, CONTROL_BYTES_MAX, EAGER_BYTES_MAX, SLICE_RECORDS, Outbox
 from validator import Record, sign
 
 
@@ -15,6 +17,7 @@ class Shelf:
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = list(records)
+        self.slices: list[int] = []  # how many were looked up at a time
 
     def admit(self, records: Sequence[WireRecord], peer: str) -> Admitted:
         """Admit nothing."""
@@ -22,13 +25,15 @@ class Shelf:
 
     def lookup(self, digests: Sequence[bytes]) -> list[Record]:
         """As `cluster.Desk.lookup`."""
+        self.slices.append(len(digests))
         by_digest = {r.digest: r for r in self.records}
         return [by_digest[d] for d in digests if d in by_digest]
 
-    def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
-        """As `cluster.Desk.page`, three at a time."""
+    def listing(self, after: bytes, count_max: int) -> list[Record]:
+        """As `cluster.Desk.listing`."""
+        self.slices.append(count_max)
         rest = [r for r in sorted(self.records, key=lambda r: r.key) if r.key > after]
-        return rest[:3], len(rest) > 3
+        return rest[:count_max]
 
     def has(self, digest: bytes) -> bool:
         """As `cluster.vocabulary.Holdings.has`."""
@@ -141,19 +146,63 @@ def test_what_is_asked_for_twice_is_sent_once() -> None:
     assert got == ["000001", "000002"]
 
 
-def test_pages_carry_where_to_go_on() -> None:
-    """A page's last key and whether there is more; an empty one ends where it began."""
-    shelf = Shelf([record(n) for n in range(4)])
-    outbox = Outbox(shelf)
-    outbox.serve_page(b"")
-    (first,) = drain(outbox)
-    assert isinstance(first, Page)
-    assert first.more
-    outbox.serve_page(first.last)
-    (second,) = drain(outbox)
-    assert isinstance(second, Page)
-    assert [r.id for r in second.records] == ["000003"]
-    outbox.serve_page(second.last)
-    (third,) = drain(outbox)
+def pages(outbox: Outbox) -> list[Page]:
+    """Read all pages one after the other."""
+    read, after = list[Page](), b""
+    while not read or read[-1].more:
+        outbox.serve_page(after)
+        (page,) = drain(outbox)
+        assert isinstance(page, Page)
+        read.append(page)
+        after = page.last
+    return read
 
-    assert third == Page([], second.last, False)
+
+@pytest.mark.parametrize("bytes_max", [0, 200, 1000, 65_536])
+@pytest.mark.parametrize("count", [0, 1, 4, SLICE_RECORDS, SLICE_RECORDS + 1, 3 * SLICE_RECORDS])
+def test_pages_are_bounded_and_together_all_in_order(count: int, bytes_max: int) -> None:
+    """At least one record a page even if it is larger than the page; each says where to go on."""
+    shelf = Shelf([record(n) for n in range(count)])
+    read = pages(Outbox(shelf, bytes_max))
+
+    assert [r.id for page in read for r in page.records] == [r.id for r in shelf.records]
+    assert all(len(p.records) <= 1 or len(encode(p)) <= bytes_max + 100 for p in read)
+    assert read[-1] == Page(read[-1].records, read[-1].last, False)
+
+
+def test_an_empty_page_ends_where_it_began() -> None:
+    """What came after was over when it was asked for."""
+    outbox = Outbox(Shelf([]))
+    outbox.serve_page(b"after")
+
+    assert drain(outbox) == [Page([], b"after", False)]
+
+
+def test_what_was_asked_for_is_looked_up_in_slices_and_written_whole() -> None:
+    """Between two slices others have their turn; whoever writes meanwhile is not held up by it."""
+    shelf = Shelf([record(n, 10) for n in range(500)])
+    outbox = Outbox(shelf)
+    outbox.serve([r.digest for r in shelf.records])
+    outbox.serve_page(b"")
+    assert outbox.gather()
+    outbox.send(PING)
+    (ping,) = FrameReader().feed(outbox.next_write())
+    slices = 1 + sum(1 for _ in iter(outbox.gather, False))
+    (push,) = FrameReader().feed(outbox.next_write())
+    (page,) = drain(outbox)
+
+    assert isinstance(ping, Ping)
+    assert isinstance(push, Push)
+    assert isinstance(page, Page)
+    assert len(push.records) == len(page.records) == 500
+    assert slices == 500 // SLICE_RECORDS
+    assert set(shelf.slices) <= {SLICE_RECORDS, 500 % SLICE_RECORDS}
+
+
+def test_what_is_not_held_any_more_does_not_keep_a_page_waiting() -> None:
+    """All of what was wanted is gone: the page goes."""
+    outbox = Outbox(Shelf([record(1)]))
+    outbox.serve([bytes(32)])
+    outbox.serve_page(b"")
+
+    assert [type(message) for message in drain(outbox)] == [Page]

@@ -26,6 +26,7 @@ from validator import Record, default_chain, key_bound
 
 START_WALL_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
+PAGE_RECORDS = 500
 
 
 @dataclass
@@ -67,9 +68,9 @@ class MeshNode:
         self.feed(v.Stored([], digests) if large else v.Stored(digests))
         return submission.record
 
-    def listing(self) -> list[Record]:
-        """What a client would see."""
-        return self.store.page(b"", self.now().wall_ms, 10**9)
+    def listing(self, after: bytes = b"", count_max: int = 10**9) -> list[Record]:
+        """What a client would see, and as `cluster.Desk.listing`."""
+        return self.store.page(after, self.now().wall_ms, count_max)
 
     # --- desk -------------------------------------------------------------------------------------------
 
@@ -81,11 +82,6 @@ class MeshNode:
         """As `cluster.Desk.lookup`."""
         found = (self.store.by_digest(d, self.now().wall_ms) for d in digests)
         return [r for r in found if r is not None]
-
-    def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
-        """As `cluster.Desk.page`, by count."""
-        records = self.store.page(after, self.now().wall_ms, 500)
-        return records, len(records) == 500
 
     def __len__(self) -> int:
         return self.store.statistics().records
@@ -130,9 +126,9 @@ class MeshNode:
                 for batch in batches(self.desk.lookup(effect.digests)):
                     self.mesh.transmit(self, effect.peer, encode_push(batch))
             case v.ServePage():
-                records, more = self.page(effect.after, 0)
+                records = self.listing(effect.after, PAGE_RECORDS)
                 last = records[-1].key if records else effect.after
-                page = Page([wire_record(r) for r in records], last, more)
+                page = Page([wire_record(r) for r in records], last, len(records) == PAGE_RECORDS)
                 self.mesh.transmit(self, effect.peer, encode(page))
             case v.Close():
                 self.mesh.disconnect(self, effect.peer, effect.reason)

@@ -13,7 +13,7 @@ from cluster.exports import Desk, Now
 from eventbus import BusClosed, RecordExpired, RecordStored
 from node.config import gather, load
 from node.exports import Answer, Node
-from node.node import PAGE_RECORDS_MAX, SWEEP_RECORDS, SWEEP_S_MAX
+from node.node import SWEEP_RECORDS, SWEEP_S_MAX
 from tests.node.desks import PEER, T0, make, wire
 from validator import Record
 
@@ -85,16 +85,15 @@ def test_every_way_of_reading_ends_at_the_same_moment(node: Node, clock: Clock) 
             bool(node.listing(b"")),
             bool(node.arrivals(0, 10)),
             bool(node.lookup([record.digest])),
-            bool(node.page(b"", 1000)[0]),
             node.life_left_ms(record) > 0,
         ]
 
-    assert seen() == [True] * 6
+    assert seen() == [True] * 5
     clock.wall_ms = T0 + HOUR_MS - 1
-    assert seen() == [True] * 6
+    assert seen() == [True] * 5
     assert node.life_left_ms(record) == 1
     clock.wall_ms += 1
-    assert seen() == [False] * 6
+    assert seen() == [False] * 5
 
 
 def test_records_of_clients_and_of_peers_come_through_one_desk(node: Node, clock: Clock) -> None:
@@ -146,30 +145,6 @@ def test_a_node_is_a_desk(node: Node) -> None:
     window = desk.window(T0 + 1, T0 + 2)
     assert len(window) == 1
     assert len(desk.window(T0 + 2, T0)) == 0
-
-
-@pytest.mark.parametrize("bytes_max", [0, 34, 1000, 10**9])
-def test_pages_for_a_joiner_make_progress_and_are_bounded(node: Node, bytes_max: int) -> None:
-    """At least one record a page even if it is larger than the page; together they are all, in order."""
-    records = post(node, 50)
-    after, seen = b"", list[Record]()
-    while True:
-        page, more = node.page(after, bytes_max)
-        assert page or not more
-        assert len(page) <= 1 or sum(r.size_bytes for r in page) <= bytes_max
-        seen += page
-        if not more:
-            break
-        after = page[-1].key
-    assert seen == records
-
-
-def test_a_page_for_a_joiner_has_a_largest_number_of_records(node: Node, clock: Clock) -> None:
-    """A thousand; exactly that many could be all, so more may follow, and the next page is empty."""
-    records = post(node, PAGE_RECORDS_MAX)
-    page, more = node.page(b"", 10**9)
-    assert (page, more) == (records, True)
-    assert node.page(page[-1].key, 10**9) == ([], False)
 
 
 # --- lifetime -------------------------------------------------------------------------------------------

@@ -109,7 +109,9 @@ def bulk_first(patch: pytest.MonkeyPatch) -> None:
     next_write = Outbox.next_write
 
     def catch_up_first(self: Outbox) -> bytes:
-        return b"".join(self._next_bulk()) or next_write(self)
+        while self.gather():
+            pass
+        return b"".join(self._gathered()) or next_write(self)
 
     patch.setattr(Outbox, "next_write", catch_up_first)
 

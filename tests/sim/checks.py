@@ -65,7 +65,7 @@ def _tables_are_bounded(host: Host) -> None:
         sizes += [
             ("control bytes", box._control_bytes, outbox.CONTROL_BYTES_MAX),
             ("eager bytes", box._eager_bytes, outbox.EAGER_BYTES_MAX),
-            ("digests to serve", len(box._bulk), outbox.BULK_MAX),
+            ("digests to serve", len(box._wanted), outbox.BULK_MAX),
         ]
     for name, size, most in sizes:
         if size > most:

@@ -27,7 +27,6 @@ from validator import Record, default_chain, key_bound
 SWEEP_S = 5.0
 """How often what has expired is dropped; the listing never shows it, so this may be coarse."""
 
-PAGE_RECORDS = 100
 """Records in a page of a catch-up: fewer than a real node sends, so that small stores make several."""
 
 TICKS_AT_ONCE_MAX = 3
@@ -74,10 +73,6 @@ class Host:
     def now(self) -> Now:
         """This node's clocks."""
         return Now(self.world.now_s, self.world.wall_ms(self.machine))
-
-    def listing(self) -> list[Record]:
-        """What a client would see."""
-        return self.store.page(b"", self.now().wall_ms, 10**9)
 
     def submit(self, id: str, raw: str) -> Submission:
         """A client posts a record here."""
@@ -168,15 +163,9 @@ class Host:
         found = (self.store.by_digest(d, self.now().wall_ms) for d in digests)
         return [r for r in found if r is not None]
 
-    def page(self, after: bytes, bytes_max: int) -> tuple[list[Record], bool]:
-        """As `cluster.Desk.page`, with smaller pages."""
-        records = self.store.page(after, self.now().wall_ms, PAGE_RECORDS)
-        total = 0
-        for i, record in enumerate(records):
-            total += record.size_bytes
-            if i and total > bytes_max:
-                return records[:i], True
-        return records, len(records) == PAGE_RECORDS
+    def listing(self, after: bytes = b"", count_max: int = 10**9) -> list[Record]:
+        """What a client would see, and as `cluster.Desk.listing`."""
+        return self.store.page(after, self.now().wall_ms, count_max)
 
     def __len__(self) -> int:
         return self.store.statistics().records

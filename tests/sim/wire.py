@@ -23,6 +23,9 @@ from tests.sim.world import Violation, World
 if TYPE_CHECKING:
     from tests.sim.host import Host
 
+PAGE_BYTES = 8 * 1024
+"""Pages of a hundred records or so, so that a catch-up takes several."""
+
 SOCKET_BYTES = 256 * 1024
 """Bytes between two nodes that were written and not read yet; about Linux's default for both ends."""
 
@@ -85,7 +88,7 @@ class Endpoint:
         self.state = "hello"
         self.ours: Hello
         self.theirs: Hello | None = None
-        self.outbox = Outbox(host.desk)
+        self.outbox = Outbox(host.desk, PAGE_BYTES)
         self.spoilt = False
         self.peer_end: Endpoint
         self.peer_name = ""
