@@ -10,10 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from api.errors import Problem
 from api.operation import SAME, TEXT, Answer, Operation, Parameter, operation
+from api.reply import same
 
 FOLDER: Final = Path(__file__).parent / "static"
 PAGE: Final = "index.html"
@@ -98,8 +99,5 @@ def make_blueprint() -> Blueprint:
 
 def answer_part(part: Part, policy: Mapping[str, str] = {}) -> Response:
     """Answer with a part, or with 304 if the browser has this very one. `policy`: goes before `HEADERS`."""
-    headers = {**HEADERS, **policy, "content-type": part.media_type}
-    fresh = request.if_none_match.contains_weak(part.tag)
-    response = Response(b"" if fresh else part.body, 304 if fresh else 200, headers)
-    response.set_etag(part.tag)
-    return response
+    headers = {**HEADERS, **policy, "content-type": part.media_type, "etag": f'"{part.tag}"'}
+    return same(headers) or Response(part.body, 200, headers)

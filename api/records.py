@@ -17,7 +17,7 @@ from api.operation import JSON, NDJSON, PLAIN, RECORD, SAME, TEXT, Answer, Opera
 from api.parse import TIMEOUT, WAIT, parse_json, parse_limit, parse_text
 from api.posting import body_bytes, saved, submit
 from api.receipts import Wait, asked, begin
-from api.reply import Reply, media_type
+from api.reply import LISTED, Reply, listing_headers, media_type, same
 from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
 from node.exports import Node, PostedRecord
 from validator import Record
@@ -25,6 +25,9 @@ from validator import Record
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
 """Records in one JSON page: what fits a screen of any client, and 1 MiB each at the worst."""
+
+LINES_MAX = 10**9
+"""Records in NDJSON, which is never built whole: any number."""
 
 LOOK_RECORDS = 100
 """Records looked at, or in a piece of NDJSON, before other tasks get a turn."""
@@ -38,6 +41,8 @@ PIECE_BYTES = 64 * 1024
 
 WAIT_S_MAX = 60.0
 """How long a page may be waited for: what proxies allow an answer to take, as a rule."""
+
+_LIMITS = {JSON: (LIMIT_DEFAULT, LIMIT_MAX), NDJSON: (LINES_MAX, LINES_MAX)}
 
 _DECODER = msgspec.json.Decoder(PostedRecord)
 
@@ -79,8 +84,9 @@ _PAGE = Answer(
     200,
     "A page; or, if Accept prefers it, NDJSON: one `RecordView` a line.",
     {JSON: PageView, NDJSON: TEXT},
+    LISTED,
 )
-_LIST = Operation((_PAGE,), parameters=(SINCE, PREFIX, _LIMIT, _WAIT_S))
+_LIST = Operation((_PAGE, SAME), parameters=(SINCE, PREFIX, _LIMIT, _WAIT_S))
 
 
 def make_blueprint(feeds: Feeds) -> Blueprint:
@@ -114,11 +120,9 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         if record is None:
             raise Problem("not-found", "no living record has this id")
         life_left_s = max(node.life_left_ms(record) // 1000, 0)
-        headers = {"etag": f'"{record.digest.hex()}"', "cache-control": f"max-age={life_left_s}"}
-        if request.if_none_match.contains_weak(record.digest.hex()):
-            headers["content-type"] = JSON  # Quart's own would be HTML, and caches take a type from a 304
-            return Response(b"", 304, headers)  # without a body Quart would look for an asyncio loop
-        return _json(record_view(node, record), headers=headers)
+        tag, life = f'"{record.digest.hex()}"', f"max-age={life_left_s}"
+        headers = {"etag": tag, "cache-control": life, "content-type": JSON}
+        return same(headers) or _json(record_view(node, record), headers)
 
     @routes.get("/v1/records")
     @operation(_LIST)
@@ -128,17 +132,20 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         position = parse_since(request.args.get("since"), node.boot, node.wall_ms(), newest_seq)
         prefix = request.args.get("prefix", "")
         wait_s = parse_wait_s(request.args.get("wait"), WAIT_S_MAX)
-        limit_text = request.args.get("limit")
-        if request.accept_mimetypes.best_match([JSON, NDJSON]) == NDJSON:
-            limit = None if limit_text is None else parse_limit(limit_text, LIMIT_DEFAULT, 10**9)
-            response = Response(_lines(node, position, prefix, limit), 200, {"content-type": NDJSON})
+        kind = NDJSON if request.accept_mimetypes.best_match([JSON, NDJSON]) == NDJSON else JSON
+        limit = parse_limit(request.args.get("limit"), *_LIMITS[kind])
+        headers = _listing_headers(node, position, kind)
+        if not wait_s and (unchanged := same(headers)):
+            return unchanged
+        if kind == NDJSON:
+            response = Response(_lines(node, position, prefix, limit), 200, headers)
             response.timeout = None
             return response
-        limit = parse_limit(limit_text, LIMIT_DEFAULT, LIMIT_MAX)
         page = await _page(node, position, prefix, limit)
         if wait_s and not page.records:
             page = await _awaited(feeds, page, prefix, limit, wait_s, client_address(request.scope))
-        return _json(page)
+            headers = {"content-type": JSON}  # the tag was another's
+        return _json(page, headers)
 
     return routes
 
@@ -197,7 +204,13 @@ async def _awaited(
     return page
 
 
-async def _lines(node: Node, position: Position, prefix: str, limit: int | None) -> AsyncIterator[bytes]:
+def _listing_headers(node: Node, position: Position, kind: str) -> dict[str, str]:
+    """Order and cursors are of this start; a floor that moves with the time makes another tag each time."""
+    tag = f"{node.living_tag()}-{node.boot}-{position.floor_ms}-{kind}"
+    return {**listing_headers(tag), "content-type": kind, "vary": "Accept"}
+
+
+async def _lines(node: Node, position: Position, prefix: str, limit: int) -> AsyncIterator[bytes]:
     """Yield records as NDJSON, each with the cursor to go on from it."""
     lines: list[bytes] = []
     count = size = 0
@@ -230,5 +243,5 @@ def _receipt(node: Node, view: ReceiptView) -> Reply:
     return Reply(view.status, headers, msgspec.json.encode(view))
 
 
-def _json(view: msgspec.Struct, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(view), 200, {**(headers or {}), "content-type": JSON})
+def _json(view: msgspec.Struct, headers: dict[str, str]) -> Response:
+    return Response(msgspec.json.encode(view), 200, headers)

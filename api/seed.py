@@ -12,10 +12,10 @@ import trio
 from quart import Blueprint, Response
 
 from api.errors import SEED_JSON, SeedAnswer
-from api.operation import JSON, RECORD, Answer, Operation, operation
+from api.operation import JSON, RECORD, SAME, Answer, Operation, operation
 from api.parse import parse_json
 from api.posting import body_bytes, saved, submit
-from api.reply import Reply
+from api.reply import LISTED, Reply, listing_headers, same
 from node.exports import Node
 from validator import Record
 
@@ -55,7 +55,7 @@ _POST = Operation(
     body={JSON: SeedRecord},
     refusal=SeedAnswer,
 )
-_LIST = Operation((Answer(200, "The records.", {JSON: SeedListing}),), refusal=SeedAnswer)
+_LIST = Operation((Answer(200, "The records.", {JSON: SeedListing}, LISTED), SAME), refusal=SeedAnswer)
 
 
 def make_blueprint(node: Node) -> Blueprint:
@@ -73,7 +73,10 @@ def make_blueprint(node: Node) -> Blueprint:
     @operation(_LIST)
     async def list_all_recent_data() -> Response:
         """List every living record, oldest first."""
-        response = Response(_listing(node, turn), 200, {"content-type": SEED_JSON})
+        headers = {**listing_headers(node.living_tag()), "content-type": SEED_JSON}
+        if unchanged := same(headers):
+            return unchanged
+        response = Response(_listing(node, turn), 200, headers)
         response.timeout = None
         return response
 

@@ -6,7 +6,7 @@ from cluster.desk import Admitted, Desk
 from cluster.dissemination import large_among
 from cluster.engine import EngineConfig
 from cluster.messages import CONFIRM_DIGESTS_MAX, WireRecord
-from cluster.negentropy import Items
+from cluster.negentropy import Items, fingerprint
 from cluster.service import ClusterService
 from cluster.vocabulary import Now
 
@@ -22,5 +22,6 @@ __all__ = [
     "Now",
     "WireRecord",
     "counted_address",
+    "fingerprint",
     "large_among",
 ]

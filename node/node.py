@@ -8,7 +8,16 @@ import structlog
 import trio
 
 from cluster.address import format_address
-from cluster.exports import Admitted, ClusterConfig, ClusterService, EngineConfig, Items, Now, WireRecord
+from cluster.exports import (
+    Admitted,
+    ClusterConfig,
+    ClusterService,
+    EngineConfig,
+    Items,
+    Now,
+    WireRecord,
+    fingerprint,
+)
 from eventbus import EventBus, RecordExpired
 from node.admission import Admission, PostedRecord, Submission
 from node.commits import Commits
@@ -190,6 +199,12 @@ class Node:
     def listing(self, after: bytes, count_max: int = PAGE_RECORDS_MAX) -> list[Record]:
         """Return living records with keys above `after` (b"": all), oldest first."""
         return self._store.page(after, self._clock().wall_ms, count_max)
+
+    def living_tag(self) -> str:
+        """Name the set of living records: 32 hex digits, the same on all nodes that hold the same."""
+        oldest = key_bound(self._clock().wall_ms - self.config.ttl_ms + 1)
+        living = self._store.window(oldest, b"\xff")  # which is after every key
+        return fingerprint(living, 0, len(living)).hex()
 
     def arrivals(self, after_seq: int, count_max: int) -> list[tuple[int, Record]]:
         """Return living records that arrived after number `after_seq`, as (seq, record), in that order."""

@@ -246,6 +246,58 @@ def test_what_has_not_changed_is_not_sent_again(node: NodeProcess) -> None:
     assert node.ask("GET", "/v1/records/gone", if_none_match="*").status == 404
 
 
+LISTINGS = (
+    ("/listAllRecentData", "*/*", "application/json"),
+    ("/v1/records", "application/json", "application/json"),
+    ("/v1/records", "application/x-ndjson", "application/x-ndjson"),
+)
+
+
+@pytest.mark.parametrize(("path", "accept", "kind"), LISTINGS)
+def test_a_listing_that_has_not_changed_is_not_sent_again(
+    node: NodeProcess, path: str, accept: str, kind: str
+) -> None:
+    """Its tag stays until something comes; to POST, which the original's clients use, it is always sent."""
+    node.post("x")
+    got = node.ask("GET", path, accept=accept)
+    tag = got.headers["etag"]
+    assert tag.startswith('W/"')
+    for method in ("GET", "HEAD"):
+        again = node.ask(method, path, accept=accept, if_none_match=tag)
+        assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+        assert again.headers["content-type"].startswith(kind)
+        assert again.headers["cache-control"] == "no-cache"
+    if path == "/listAllRecentData":
+        assert node.ask("POST", path, if_none_match=tag).status == 200
+    node.post("x")
+    changed = node.ask("GET", path, accept=accept, if_none_match=tag)
+    assert (changed.status, changed.headers["etag"] != tag) == (200, True)
+    assert len(changed.body) > len(got.body)
+
+
+def test_the_tags_of_the_forms_of_a_listing_are_not_one(node: NodeProcess) -> None:
+    """A cache that holds one form is not told that it is another; `Vary` says on what it depends."""
+    tags = {kind: node.ask("GET", "/v1/records", accept=kind).headers for _, kind, _ in LISTINGS[1:]}
+    assert len({headers["etag"] for headers in tags.values()}) == 2
+    assert all(headers["vary"] == "Accept" for headers in tags.values())
+
+
+def test_a_floor_that_moves_with_the_time_has_no_lasting_tag(node: NodeProcess) -> None:
+    """`since=10m` means other records a moment later, though the same are held."""
+    tag = node.ask("GET", "/v1/records?since=10m").headers["etag"]
+    wait_until(
+        lambda: node.ask("GET", "/v1/records?since=10m", if_none_match=tag).status == 200, "a later floor"
+    )
+
+
+def test_a_page_that_is_waited_for_is_waited_for(node: NodeProcess) -> None:
+    """A tag that fits is no answer to `wait`: that comes with the next record, or when the time is over."""
+    end = node.get("/v1/records?since=now")["next"]
+    tag = node.ask("GET", f"/v1/records?since={end}").headers["etag"]
+    answer = node.ask("GET", f"/v1/records?since={end}&wait=50ms", if_none_match=tag)
+    assert (answer.status, answer.json()["records"]) == (200, [])
+
+
 def test_head_is_get_without_the_body(node: NodeProcess) -> None:
     """The same status and the same headers, for a record, a missing one, and every other route."""
     node.post("x", "head")
@@ -275,6 +327,7 @@ def test_caches_may_keep_a_record_until_its_end_and_then_it_is_404() -> None:
     """Cache-Control counts down with the record's life; past the end there is nothing, by any route."""
     with lone_node("--ttl", "2500ms") as node:
         receipt = node.post("x", "short")
+        listed = {p: node.ask("GET", p).headers["etag"] for p in ("/v1/records", "/listAllRecentData")}
         got = node.ask("GET", "/v1/records/short")
         assert got.headers["cache-control"] == "max-age=2"
         wait_until(
@@ -285,5 +338,7 @@ def test_caches_may_keep_a_record_until_its_end_and_then_it_is_404() -> None:
         assert node.get("/v1/node")["wall_ms"] >= receipt["expires_at"]
         assert node.listing() == []
         assert node.get("/v1/records")["records"] == []
+        for path, tag in listed.items():
+            assert node.ask("GET", path, if_none_match=tag).status == 200  # it is another now
         assert node.ask("GET", "/v1/records/short", if_none_match=got.headers["etag"]).status == 404
         assert node.ask("PUT", "/v1/records/short", "another").status == 201

@@ -37,8 +37,10 @@ def test_nodes_find_each_other_by_multicast_and_list_the_same(count: int) -> Non
         for number, node in enumerate(nodes * 3):
             node.post(f"from {number}", f"id{number}")
         c.wait_equal(3 * count)
+        listings = [n.ask("GET", "/listAllRecentData") for n in nodes]
         totals = [n.get("/v1/node")["gossip"] for n in nodes]
 
+        assert len({(listing.body, listing.headers["etag"]) for listing in listings}) == 1
         assert [t["records_in_total"] for t in totals] == [3 * (count - 1)] * count
         assert all(t["duplicate_total"] == 0 for t in totals)
 
