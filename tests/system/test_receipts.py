@@ -47,7 +47,7 @@ def test_four_of_four_hold_it_and_a_full_store_is_not_counted() -> None:
         assert [reach(a) for a in answers] == [(201, 4, 4)] * 80
 
         full = c.add("--records-max", "1")
-        wait_until(lambda: len(nodes[0].peers) == 4, "the fifth is linked")
+        wait_until(lambda: len(nodes[0].peers) == 4 and full.records == 1, "the fifth is linked and full")
         assert reach(nodes[0].ask("PUT", "/v1/records/last?wait=all&timeout=300ms", "raw")) == (202, 4, 5)
         assert full.ask("GET", "/v1/records/last").status == 404
 
