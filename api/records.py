@@ -26,7 +26,7 @@ LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
 """Records in one JSON page: what fits a screen of any client, and 1 MiB each at the worst."""
 
-LINES_MAX = 10**9
+LINES_MAX = 10**9 - 1
 """Records in NDJSON, which is never built whole: any number."""
 
 LOOK_RECORDS = 100
@@ -134,7 +134,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         wait_s = parse_wait_s(request.args.get("wait"), WAIT_S_MAX)
         kind = NDJSON if request.accept_mimetypes.best_match([JSON, NDJSON]) == NDJSON else JSON
         limit = parse_limit(request.args.get("limit"), *_LIMITS[kind])
-        headers = _listing_headers(node, position, kind)
+        headers = _listing_headers(node, newest_seq, position, kind)
         if not wait_s and (unchanged := same(headers)):
             return unchanged
         if kind == NDJSON:
@@ -144,7 +144,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         page = await _page(node, position, prefix, limit)
         if wait_s and not page.records:
             page = await _awaited(feeds, page, prefix, limit, wait_s, client_address(request.scope))
-            headers = {"content-type": JSON}  # the tag was another's
+            del headers["etag"]  # which was the empty page's
         return _json(page, headers)
 
     return routes
@@ -204,9 +204,9 @@ async def _awaited(
     return page
 
 
-def _listing_headers(node: Node, position: Position, kind: str) -> dict[str, str]:
+def _listing_headers(node: Node, newest_seq: int, position: Position, kind: str) -> dict[str, str]:
     """Order and cursors are of this start; a floor that moves with the time makes another tag each time."""
-    tag = f"{node.living_tag()}-{node.boot}-{position.floor_ms}-{kind}"
+    tag = f"{node.living_tag()}-{node.boot}-{newest_seq}-{position.floor_ms}-{kind}"
     return {**listing_headers(tag), "content-type": kind, "vary": "Accept"}
 
 

@@ -39,7 +39,8 @@ LISTED: Final = {"ETag": "Of all that is held. While nothing comes or ends it st
 def listing_headers(tag: str) -> dict[str, str]:
     """Return what goes with a listing: whoever keeps it asks each time whether it still holds.
 
-    The tag is weak: it names what is held when the answer begins, and what comes meanwhile is listed, too.
+    The tag is weak: it names what is held when the answer begins. What comes meanwhile is listed too, and if
+    it is over before anything else changes, the tag does not show that it is gone.
     """
     return {"etag": f'W/"{tag}"', "cache-control": "no-cache"}
 

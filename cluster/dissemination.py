@@ -9,6 +9,7 @@ a chain of neighbours leads from any node that has the record to any other that 
 In a larger cluster a node is linked with few (cluster/hyparview.py), so what is new is passed on: pushed
 along the origin's tree and announced to the peers beside it (cluster/plumtree.py).
 
+What a peer brings unasked and without an origin nobody else was told of: whoever stores it announces it.
 Records over `EAGER_BYTES_MAX` are announced instead of pushed, by the origin too: above that size a
 second payload costs more than a round trip.
 """
@@ -139,12 +140,13 @@ class Dissemination:
             return self._pass_on(event.origin, event.peer, event.stored, peers, now)  # nearly always
         onward: dict[bytes, list[bytes]] = {}
         mended: list[bytes] = []
+        unasked = b"" if self.partial else self._node_id  # nobody was told of it: it is announced from here
         for digest in event.stored:
             tree = self._members.tree(digest)
-            origin = expected.get(digest, self._node_id)  # what came unasked, nobody else sends
+            origin = expected.get(digest, unasked)
             if tree and not event.origin:
                 mended.append(tree)  # the tree did not bring it
-            if digest in event.large and (self.partial or origin in (b"", self._node_id)):
+            if digest in event.large and (self.partial or not origin):
                 self._plan(b"", event.peer, [digest], now)
             else:
                 onward.setdefault(tree or event.origin or origin, []).append(digest)
@@ -160,8 +162,6 @@ class Dissemination:
     def _pass_on(
         self, origin: bytes, source: bytes, digests: Sequence[bytes], peers: Sequence[bytes], now: Now
     ) -> list[Effect]:
-        if origin == self._node_id:
-            return self._push(origin, source, digests, peers, now)
         if self.partial and origin:
             effects = self._push(origin, source, digests, peers, now)
             self._trees.first(origin, source)

@@ -22,7 +22,7 @@ from cluster.window import ReceiveWindow, SendWindow
 
 READ_BYTES = 64 * 1024
 
-MESSAGES_MAX = 512
+MESSAGES_MAX = 256
 """Messages decoded at a time: 64 KiB hold 7,000 small ones, which would keep the loop 11 ms (measured)."""
 
 REST_TIMEOUT_S = 5.0
@@ -66,14 +66,16 @@ class Connection:
             LinkError: the peer is gone. FrameError: the peer does not speak our protocol.
         """
         if self._ready or self._left:
-            await trio.lowlevel.checkpoint()
+            await give_way()
             ready, self._ready = self._ready, []
-            return ready or self.take(b"")
+            return ready or self._decode(b"")
         return self.take(await self.read_sealed())
 
     def take(self, sealed: bytes) -> list[Message]:
         """Return the messages that these bytes complete, `MESSAGES_MAX` at most. Raises as `receive`."""
-        data = sealed if self.tls is None else self.tls.open(sealed)
+        return self._decode(sealed if self.tls is None else self.tls.open(sealed))
+
+    def _decode(self, data: bytes) -> list[Message]:
         with closing(self._reader.feed(data)) as whole:
             messages = list(islice(whole, MESSAGES_MAX))
         self._left = len(messages) == MESSAGES_MAX
@@ -298,8 +300,9 @@ class Link:
         while self._bye is None or self._drain:
             self._bell = trio.Event()
             data, self._unsent = self._unsent, b""
-            while not (data or self.outbox.queued_bytes) and self.outbox.gather():
+            if not (data or self.outbox.queued_bytes) and self.outbox.gather():
                 await give_way()
+                continue
             data = data or self._connection.seal(self.outbox.next_write())
             if data:
                 await self._connection.write_sealed(data)

@@ -1,7 +1,7 @@
 """What waits to be written to one peer: three bounded lanes, and the order in which they drain.
 
 `control` (messages) goes before `eager` (record frames, encoded once and shared by all peers) and that
-before `bulk` (digests and pages the peer asked for, looked up only when there is room to write them).
+before `bulk` (digests and pages the peer asked for, looked up only for the frame that is due next).
 The peer's slowness thus costs at most the lanes' bounds, and what did not fit is told to the caller,
 who turns a payload into its digest: loss becomes delay.
 """
@@ -23,7 +23,7 @@ EAGER_BYTES_MAX = 4 * 1024 * 1024
 
 BULK_MAX = 4_096
 """Digests a peer may have asked for and not yet got: twice what an honest one asks for at a time (`ASKED_MAX`
-in cluster/pull.py)."""
+in cluster/pull.py). With 65,536 a peer that asked for what is not held made a post take 12 ms (measured)."""
 
 SLICE_RECORDS = 64
 """Records of the bulk lane looked up at a time: a frame of 64 KiB holds 600 of 100 bytes, and to look up all
@@ -45,9 +45,8 @@ class Outbox:
         self._control_bytes = 0
         self._eager: deque[bytes] = deque()
         self._eager_bytes = 0
-        self._wanted: dict[
-            bytes, None
-        ] = {}  # a set that keeps the order: what is asked for twice is sent once
+        # A set that keeps the order: what is asked for twice is sent once.
+        self._wanted: dict[bytes, None] = {}
         self._found = _Batch()
         self._page: _Page | None = None
 
@@ -85,7 +84,8 @@ class Outbox:
     def next_write(self) -> bytes:
         """Take what is to be written next: about `BATCH_BYTES`, or one larger frame; empty when idle.
 
-        Of the bulk lane what `gather` has made whole; when there is nothing else, it is made whole now.
+        Of the bulk lane it takes what is whole: a slice is gathered beside other things, and all of a frame
+        when there are none. Who would let others have their turns between two slices calls `gather` first.
         """
         parts: list[bytes] = []
         room = BATCH_BYTES
@@ -101,7 +101,7 @@ class Outbox:
             self._eager_bytes -= len(frame)
             room -= len(frame)
             parts.append(frame)
-        while not parts and self.gather():
+        while self.gather() and not parts:
             pass
         if not self._eager and room > BATCH_BYTES // 2:
             parts += self._gathered()
@@ -109,9 +109,9 @@ class Outbox:
 
     def gather(self) -> bool:
         """Look up a slice of what the peer asked for; return whether more is to be looked up for a frame."""
-        if self._wanted:
+        if self._gathering and self._wanted:
             self._gather_wanted()
-        elif self._page is not None:
+        elif self._gathering and self._page is not None:
             self._page.gather(self._desk)
         return self._gathering
 

@@ -41,6 +41,7 @@ SWEEP_S_MAX = 5.0
 """How often to look for expired records at least, so that a clock set forward is noticed."""
 
 PAGE_RECORDS_MAX = 1_000
+"""Records of a listing if nobody says how many."""
 
 
 def system_clock() -> Now:

@@ -1,7 +1,9 @@
 """The writing side of a link over a real socket: at once where there is room, in order, nothing lost."""
 
 import socket
+import ssl
 from collections.abc import Generator
+from contextlib import suppress
 
 import pytest
 import trio
@@ -11,7 +13,7 @@ from cluster.codec import BATCH_BYTES, FrameReader, encode
 from cluster.link import MESSAGES_MAX, Connection, Link
 from cluster.messages import Bye, Confirm, Hello, IHave, Message, Ping, Push, Want, WireRecord
 from cluster.tls import TlsChannel
-from cluster.transport import send_now
+from cluster.transport import LinkError, send_now
 from tests.cluster.channels import KEY, security, shake
 from tests.cluster.channels import ends as channel_ends
 from tests.cluster.test_outbox import Shelf
@@ -99,6 +101,27 @@ async def test_many_small_messages_of_one_read_are_taken_in_parts(
                 assert len(part) <= MESSAGES_MAX
                 got += [int.from_bytes(m.digests, "big") for m in part if isinstance(m, Want)]
     assert got == list(range(count))
+
+
+async def test_what_came_in_one_read_with_the_end_of_encryption_is_taken(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """All of it, also when it is more than is decoded at a time."""
+    ours, theirs = ends
+    one, two = channel_ends(security(KEY), security(KEY))
+    assert shake(one, two) == []
+    link = Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), one)
+    link.welcome()
+    frames = b"".join(encode(Want(bytes(32))) for _ in range(MESSAGES_MAX + 100))
+    sealed = two.seal(frames)
+    with suppress(ssl.SSLWantReadError):  # it would wait for an answer
+        two._tls.unwrap()  # pyright: ignore[reportPrivateUsage] - no node says goodbye so
+    theirs.sendall(sealed + two.outgoing())
+    theirs.shutdown(socket.SHUT_WR)
+    heard = [*await link.receive(), *await link.receive()]
+    assert len(heard) == MESSAGES_MAX + 100
+    with pytest.raises(LinkError):
+        await link.receive()
 
 
 def test_a_stream_that_is_gone_or_cannot_tell_takes_nothing(

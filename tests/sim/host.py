@@ -27,8 +27,6 @@ from validator import Record, default_chain, key_bound
 SWEEP_S = 5.0
 """How often what has expired is dropped; the listing never shows it, so this may be coarse."""
 
-"""Records in a page of a catch-up: fewer than a real node sends, so that small stores make several."""
-
 TICKS_AT_ONCE_MAX = 3
 """Ticks of one node at one instant with nothing heard between them: one is due, our choice leaves room."""
 
