@@ -152,6 +152,8 @@ def _peers(node: Node) -> Iterator[Metric]:
     by_state = {state: states[state] for state in PEER_STATES}
     yield gauge("dayfly_members", "Nodes of the cluster, this one included.", node.members)
     yield by_label(GaugeMetricFamily, "dayfly_peers", "Other nodes by state.", "state", by_state)
+    refused = node.gossip_totals()["handshakes_refused_total"]
+    yield counter("dayfly_handshakes_refused_total", "Connections of peers that became no link.", refused)
     skew = GaugeMetricFamily(
         "dayfly_clock_skew_seconds", "A linked peer's clock minus this one's.", labels=["peer", "name"]
     )

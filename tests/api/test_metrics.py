@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,16 @@ def test_a_cluster_counts_pushes_acks_and_peers() -> None:
         wait_until(lambda: len(scrape(a)["dayfly_clock_skew_seconds"]) == 1, "the clock is measured")
         wait_until(lambda: value(scrape(a), "dayfly_expired_total") == 5, "they have expired")
         assert value(scrape(a), "dayfly_records") == 0
+
+
+def test_a_node_counts_who_came_to_its_peer_port_and_became_no_link() -> None:
+    """A stranger that says junk and goes is one."""
+    with lone_node() as node:
+        host, _, port = node.get("/v1/node")["peer"].rpartition(":")
+        assert value(scrape(node), "dayfly_handshakes_refused_total") == 0
+        with socket.create_connection((host, int(port)), 5) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        wait_until(lambda: value(scrape(node), "dayfly_handshakes_refused_total") == 1, "it is counted")
 
 
 def test_every_metric_is_documented_and_every_panel_shows_one_that_exists() -> None:
