@@ -249,14 +249,43 @@ async def test_whoever_says_nothing_to_an_encrypted_node_is_closed_in_time() -> 
     "junk", [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"]
 )
 async def test_junk_at_an_encrypted_node_costs_the_connection_and_nothing_else(junk: bytes) -> None:
-    """Nothing raises out of it, nobody is logged as a refused peer for it."""
-    async with running(config(("key", KEY.line))) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.stream.send_all(junk)
-        with trio.fail_after(1):
-            while await peer.stream.receive_some():
-                pass
-        assert errors(node) == ""
+    """Nothing raises out of it, nobody is logged as a refused peer for it, it is counted."""
+    with capture_logs() as logs:
+        async with running(config(("key", KEY.line))) as node:
+            peer = await ScriptedPeer.connect(node)
+            await peer.stream.send_all(junk)
+            with trio.fail_after(1):
+                while await peer.stream.receive_some():
+                    pass
+            await until(lambda: node.cluster.statistics().handshakes_refused_total == 1, "it is counted")
+            assert errors(node) == ""
+    assert not [log for log in logs if log["event"] == "link refused"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "here"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "it speaks HTTP"), (b"220 mail", "it does not speak TLS")],
+    ids=["HTTP", "junk"],
+)
+async def test_a_wrong_address_is_named_where_people_look_and_not_in_the_log(
+    answer: bytes, here: str
+) -> None:
+    """Who gave the address is told what is there; it may be dialled for days."""
+
+    async def serve(transport: trio.SocketStream) -> None:
+        await transport.receive_some()
+        await transport.send_all(answer)
+        await trio.aclose_forcefully(transport)
+
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, serve, listeners)
+            join = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+            async with running(config(("key", KEY.line), ("join", join))) as node:
+                await until(lambda: here in errors(node), here, REFUSED_WITHIN_S)
+            nursery.cancel_scope.cancel()
+    assert not [log for log in logs if log["event"] == "link refused"]
 
 
 async def test_a_greeting_in_plain_is_answered_in_plain() -> None:
