@@ -298,8 +298,10 @@ def _journal(node: dict[str, Any]) -> Finding:
         fix = f"make room on the disk of {journal['path']}, or repair it"
         return Finding("journal", "bad", journal["trouble"], fix)
     if journal["set_aside"]:
-        found = f"it was damaged at the start; what was left lies in {journal['set_aside']}"
-        return Finding("journal", "warning", found, "look at the disk, then remove that folder")
+        aside = journal["set_aside"]
+        found = f"it was damaged at the start, and set aside as {aside}"
+        fix = f"look at the disk, then remove that file and its log, {aside}-wal, as far as they are there"
+        return Finding("journal", "warning", found, fix)
     return Finding("journal", "good", f"{journal['path']}, {journal['waiting']} records waiting")
 
 

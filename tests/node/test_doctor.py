@@ -217,7 +217,10 @@ def test_trouble_with_the_journal_is_bad_and_a_damaged_one_a_warning(shown: dict
     well = {"path": "/d", "restored": 0, "waiting": 0, "trouble": "", "set_aside": ""}
     assert of("journal", facts(shown, journal=well))[0][0] == "good"
     assert of("journal", facts(shown, journal=well | {"trouble": "the disk is full"}))[0][0] == "bad"
-    assert of("journal", facts(shown, journal=well | {"set_aside": "/d/damaged"}))[0][0] == "warning"
+    aside = "/d/journal-damaged-20261121T120000.sqlite"
+    damaged = facts(shown, journal=well | {"set_aside": aside})
+    fix = f"look at the disk, then remove that file and its log, {aside}-wal, as far as they are there"
+    assert of("journal", damaged) == [("warning", fix)]
 
 
 def test_silent_multicast_closed_ports_and_other_settings_are_told(shown: dict[str, Any]) -> None:
