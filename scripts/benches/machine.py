@@ -49,6 +49,15 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def queued_s(pid: int) -> float:
+    """Return how long a process's living threads were ready to run and had no core, in seconds.
+
+    Source: Linux, sched-stats, `/proc/<pid>/schedstat`: the second field, in nanoseconds.
+    """
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[1]) for file in files) / 1e9
+
+
 def rss_mb(pid: int) -> float:
     """Return a process's resident memory in MB (10^6 bytes)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

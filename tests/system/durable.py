@@ -134,9 +134,12 @@ class Load:
 
 
 def fill_journal(data_dir: Path, count: int) -> None:
-    """Make a data directory with so many records of 150 bytes, as of a node that was stopped just now."""
+    """Make a data directory as of a node that was stopped just now.
+
+    Its records have 150 bytes: an id and a signature of 32, a raw of 86.
+    """
     first_ms = time.time_ns() // 1_000_000 - count
-    records = (make_record(n, f"{n} " + "x" * 90, time_stamp=first_ms + n) for n in range(count))
+    records = (make_record(n, f"{n} ".ljust(86, "x"), time_stamp=first_ms + n) for n in range(count))
     create_journal(data_dir / "journal.sqlite", records)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benches.machine import cpu_s
+from scripts.benches.machine import cpu_s, queued_s, rss_mb
 from tests.node.commands import COMMAND, ENVIRONMENT
 from tests.node.terminals import in_terminal
 from tests.processes import cluster, wait_until
@@ -129,19 +129,32 @@ def test_records_left_out_by_lower_limits_are_an_error_that_says_what_may_follow
         assert "the older record of an id will win again" in told["event"]
 
 
+START_S_MAX = 15.0
+"""What a start with a million records may take, by its CPU time and by the clock. By the clock counts what
+the node does and waits for, the disk included, not how long other programs kept it from a core."""
+
+RSS_MB_MAX = 700.0
+"""What a node with a million records of 150 bytes may hold in memory, these included."""
+
+
 @pytest.mark.skipif(not LONG, reason="takes a minute; DAYFLY_TEST_LONG=1")
 @pytest.mark.timeout(300)
-def test_a_million_records_are_back_within_fifteen_seconds(tmp_path: Path) -> None:
-    """From the start of the process to the first answer, by its CPU time; it says how far it is."""
+def test_a_million_records_are_back_within_fifteen_seconds_and_700_megabytes(tmp_path: Path) -> None:
+    """From the start of the process to the first answer; it says how far it is."""
     fill_journal(tmp_path, 1_000_000)
     start_s = time.monotonic()
     with running(durable_node(tmp_path)) as node:
-        taken_s, used_s = time.monotonic() - start_s, cpu_s(node.pid)
+        taken_s, used_s, others_s = time.monotonic() - start_s, cpu_s(node.pid), queued_s(node.pid)
         assert node.records == 1_000_000
-        told = log_lines(node, "reading the journal")
-        print(f"a million records restored: {taken_s:.1f} s, CPU {used_s:.1f} s, told {len(told)} times")
+        told, held_mb = log_lines(node, "reading the journal"), rss_mb(node.pid)
+        print(
+            f"a million records restored: {taken_s:.1f} s, of it {others_s:.1f} s without a core, "
+            f"CPU {used_s:.1f} s, RSS {held_mb:.0f} MB, told {len(told)} times"
+        )
         assert len(told) >= 2
-        assert used_s <= 15
+        assert used_s <= START_S_MAX
+        assert taken_s - others_s <= START_S_MAX
+        assert held_mb <= RSS_MB_MAX
 
 
 def test_a_stop_while_the_journal_is_read_ends_at_once(tmp_path: Path) -> None:
