@@ -1,4 +1,4 @@
-"""The page itself: how it is served, how it is used, and by whom."""
+"""The page itself: how it is used, and by whom. How it is served: tests/api/test_page.py."""
 
 from typing import Any
 
@@ -12,27 +12,6 @@ from tests.processes import Cluster, wait_until
 
 TABS_MAX = 40
 """After so many presses of Tab whatever is sought must have had its turn."""
-
-
-def test_the_page_is_served_with_a_policy_that_lets_nothing_else_in(demo: Cluster) -> None:
-    """Strict policy, right types, kept by tag; an unknown part is a problem like any other."""
-    node = demo.nodes[0]
-    page = node.ask("GET", "/")
-    assert page.status == 200
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'self'" in page.headers["content-security-policy"]
-    assert "unsafe" not in page.headers["content-security-policy"]
-    assert page.headers["x-content-type-options"] == "nosniff"
-    assert b"style=" not in page.body
-    assert b"onclick" not in page.body
-    again = node.ask("GET", "/", if_none_match=page.headers["etag"])
-    assert (again.status, again.body) == (304, b"")
-    script = node.ask("GET", "/static/main.js")
-    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
-    assert script.headers["content-security-policy"] == page.headers["content-security-policy"]
-    for path in ("/static/none.js", "/static/../page.py", "/static/%2e%2e/page.py", "/static/index.html"):
-        missing = node.ask("GET", path)
-        assert (missing.status, missing.json()["code"]) == (404, "not-found")
 
 
 def test_the_theme_is_the_systems_until_one_is_chosen(demo: Cluster, open_tab: OpenTab) -> None:
