@@ -4,8 +4,9 @@ import time
 
 import trio
 import trio.lowlevel
+from structlog.testing import capture_logs
 
-from node.lag import LAG_MS_MAX, RECENT_S, LoopLag
+from node.lag import LAG_MS_MAX, LOG_AGAIN_S, RECENT_S, LoopLag
 
 
 class Hand:
@@ -53,16 +54,53 @@ def test_a_pass_counts_as_too_long_beyond_the_limit_only() -> None:
 
 
 async def test_a_task_that_holds_the_loop_shows() -> None:
-    """On a real loop: 60 ms without a checkpoint is seen, wherever nobody was due to wake."""
+    """On a real loop: 60 ms without a checkpoint are seen, though nobody was due to wake, and who it was."""
     lag = LoopLag(time.perf_counter, time.thread_time)
-    trio.lowlevel.add_instrument(lag)
-    await trio.lowlevel.checkpoint()
-    before = lag.view()
-    end_s = time.perf_counter() + 0.060
-    while time.perf_counter() < end_s:
-        pass
-    await trio.sleep(0.001)
-    trio.lowlevel.remove_instrument(lag)
+
+    async def hold() -> None:
+        end_s = time.thread_time() + 0.060
+        while time.thread_time() < end_s:
+            pass
+
+    with capture_logs() as logs:
+        trio.lowlevel.add_instrument(lag)
+        await trio.lowlevel.checkpoint()
+        before = lag.view()
+        async with trio.open_nursery() as nursery:
+            for task in (trio.lowlevel.checkpoint, hold, trio.lowlevel.checkpoint):
+                nursery.start_soon(task)
+        await trio.sleep(0.001)
+        trio.lowlevel.remove_instrument(lag)
     assert lag.view().max_ms >= 60
-    assert 0 < lag.view().cpu_max_ms <= lag.view().max_ms + 1
+    assert 60 <= lag.view().cpu_max_ms <= lag.view().max_ms + 1
     assert lag.view().over_50_ms_total > before.over_50_ms_total
+    (told,) = logs
+    assert told["event"] == "a task held the event loop"
+    assert told["task"].endswith(".hold")
+    assert min(told["step_ms"], told["cpu_ms"]) >= 60
+
+
+async def test_who_held_the_loop_is_told_once_a_minute_and_only_of_one_that_did() -> None:
+    """Not of many that did a little each, not of one whom the machine made wait; and the longest is named."""
+    clock, cpu = Hand(), Hand()
+    lag = LoopLag(clock, cpu)
+    task, other = trio.lowlevel.current_task(), trio.lowlevel.current_root_task()
+    assert other is not None
+
+    def told_of(*steps: tuple[trio.lowlevel.Task, float, float]) -> list[str]:
+        with capture_logs() as logs:
+            lag.after_io_wait(0)
+            for who, step_s, cpu_s in steps:
+                lag.before_task_step(who)
+                clock.now_s += step_s
+                cpu.now_s += cpu_s
+            lag.before_io_wait(0)
+        return [log["task"] for log in logs]
+
+    limit_s = LAG_MS_MAX / 1000
+    assert told_of(*[(task, limit_s * 0.9, limit_s * 0.9)] * 3) == []
+    assert told_of((task, limit_s * 9, limit_s * 0.9)) == []
+    assert told_of((task, limit_s * 1.1, limit_s * 1.1), (other, limit_s * 2, limit_s * 2)) == [other.name]
+    assert told_of((task, limit_s * 2, limit_s * 2)) == []
+    clock.now_s += LOG_AGAIN_S
+    assert told_of((task, limit_s * 2, limit_s * 2), (other, limit_s * 1.1, limit_s * 1.1)) == [task.name]
