@@ -1,6 +1,6 @@
 """A member that floods: others are served, the store's bounds hold, and room comes back as records end.
 
-`DAYFLY_TEST_LONG=1`: 30 s of flood in place of 1.
+`DAYFLY_TEST_LONG=1`: 30 s of flood in place of 1, and the promised figures in place of generous caps.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from cluster.codec import encode
-from cluster.messages import Fetch, IHave, Message, Ping, Reconcile, Want
+from cluster.messages import CONFIRM_DIGESTS_MAX, Confirm, Fetch, IHave, Message, Ping, Reconcile, Want
 from tests.hostile.insider import Insider
 from tests.hostile.siege import LONG, two_nodes
 from tests.processes import ROOT, Cluster, NodeProcess, wait_until
@@ -25,6 +25,14 @@ FLOOD_S = 30 if LONG else 1
 ASKING_S = 10 if LONG else 0.4
 ANSWER_S_MAX = 5.0
 """What an answer may take on a machine that does much else at the time; see the figures printed."""
+
+IN_FLOOD_TIMES_MAX = 2 if LONG else 10
+P50_MORE_MS_MAX, P99_MORE_MS_MAX = (0, 0) if LONG else (100, ANSWER_S_MAX * 1000)
+"""A post in a flood takes so many times what it takes without one, and so much more. The long form, alone,
+shows the promise; in a second the p99 is the slowest of some 90, beside three other parts of the suite."""
+
+FULL_S_MAX = 0.1 if LONG else ANSWER_S_MAX
+"""Within what time a full store says so; as above."""
 
 
 @contextlib.contextmanager
@@ -66,8 +74,12 @@ def posts_ms(node: NodeProcess, seconds: float) -> list[float]:
     return sorted(taken_ms)
 
 
+def p99(taken_ms: list[float]) -> float:
+    return taken_ms[int(len(taken_ms) * 0.99)]
+
+
 def say(taken_ms: list[float]) -> str:
-    return f"p50 {statistics.median(taken_ms):.1f}, p99 {taken_ms[int(len(taken_ms) * 0.99)]:.1f} ms"
+    return f"p50 {statistics.median(taken_ms):.1f}, p99 {p99(taken_ms):.1f} ms"
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +103,9 @@ def test_one_peer_that_floods_with_valid_records_does_not_stall_the_others(nodes
         f"a post {say(quiet_ms)} before, {say(flooded_ms)} in it; the loop was held {lag_ms:.1f} ms"
     )
     assert taken / sent[1] > PER_S / 4, "this was no flood"
-    assert statistics.median(flooded_ms) <= 10 * statistics.median(quiet_ms) + 100
+    p50_ms_max = IN_FLOOD_TIMES_MAX * statistics.median(quiet_ms) + P50_MORE_MS_MAX
+    assert statistics.median(flooded_ms) <= p50_ms_max
+    assert p99(flooded_ms) <= IN_FLOOD_TIMES_MAX * p99(quiet_ms) + P99_MORE_MS_MAX
     assert flooded_ms[-1] <= ANSWER_S_MAX * 1000
 
 
@@ -104,6 +118,9 @@ def costly(now_ms: int) -> dict[str, Message]:
         "pages": Fetch(b""),
         "wants of what is not there": Want(secrets.token_bytes(32 * 500)),
         "announcements of nothing": IHave(b"", secrets.token_bytes(32 * 500)),
+        "questions who holds what is not there": Confirm(
+            secrets.token_bytes(16), 1, secrets.token_bytes(32 * CONFIRM_DIGESTS_MAX), 60_000, True
+        ),
     }
 
 
@@ -136,7 +153,7 @@ def test_a_flood_fills_the_store_and_no_more_and_room_comes_back() -> None:
             records = [n.get("/v1/node")["records"] for n in nodes.nodes]
         print(f"\n507 within {took_s * 1000:.0f} ms; {records} records of {records_max}")
         assert (answer.status, answer.json()["code"]) == (507, "store-full")
-        assert took_s <= ANSWER_S_MAX
+        assert took_s <= FULL_S_MAX
         assert held == 200 or not in_time
         assert max(records) <= records_max
         wait_until(lambda: node.ask("PUT", "/v1/records/later", "x").status in (200, 201), "there is room")
