@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from random import Random
+from typing import get_args
 
 import pytest
 
@@ -30,7 +31,7 @@ def nodes() -> Iterator[Cluster]:
 
 
 def every_message(rng: Random) -> list[m.Message]:
-    """One message of each kind as a good peer might send it, the records true and new."""
+    """One message of each kind but `Hello`, as a good peer might send it, the records true and new."""
     member = m.Member(rng.randbytes(16), "127.0.0.1:1")
     now_ms, id = time.time_ns() // 1_000_000, rng.randbytes(16)
     return [
@@ -51,6 +52,9 @@ def every_message(rng: Random) -> list[m.Message]:
         m.ForwardJoin(member, 3),
         m.Shuffle([member], id, 3),
         m.Shuffled([member], id),
+        m.Ack(1_000),
+        m.Confirm(id, 7, rng.randbytes(96), 5_000, True),
+        m.Held(id, 7, [0, 1, 2]),
     ]
 
 
@@ -92,6 +96,12 @@ def send(insider: Insider, data: bytes) -> None:
     with contextlib.suppress(ConnectionError):
         while insider.socket.recv(65536):
             pass
+
+
+def test_every_kind_of_message_is_among_those_that_are_mutated() -> None:
+    """A kind that is added to the protocol is added here: all of them but `Hello`, which opens a link."""
+    kinds = [type(message) for message in every_message(Random(1))]
+    assert sorted(kinds, key=repr) == sorted({*get_args(m.Message)} - {m.Hello}, key=repr)
 
 
 def test_mutated_frames_cost_the_sender_its_link_and_nothing_else(nodes: Cluster) -> None:
