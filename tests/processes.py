@@ -136,14 +136,15 @@ class NodeProcess:
         result: dict[str, Any] = answer.json()
         return result
 
-    def post_batch(self, raws: list[str], prefix: str) -> None:
-        """Post many records with ids `<prefix><number>`; all must be accepted."""
+    def post_batch(self, raws: list[str], prefix: str, **headers: str) -> None:
+        """Post many records with ids `<prefix><number>`; all must be accepted. `headers`: as in `ask`."""
         for start in range(0, len(raws), 5000):
             lines = [
                 json.dumps({"id": f"{prefix}{start + i}", "raw": raw})
                 for i, raw in enumerate(raws[start : start + 5000])
             ]
-            answer = self.ask("POST", "/v1/records", "\n".join(lines), content_type="application/x-ndjson")
+            headers["content_type"] = "application/x-ndjson"
+            answer = self.ask("POST", "/v1/records", "\n".join(lines), **headers)
             assert answer.status == 200, answer
             assert all(json.loads(line)["status"] == 201 for line in answer.body.splitlines())
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import statistics
 import time
 from collections.abc import AsyncGenerator
@@ -16,13 +15,11 @@ import trio
 
 from tests.api.nodes import rss_mb
 from tests.api.rawhttp import RawClient
-from tests.mutations import mutate
+from tests.hostile.http_storm import BASIC, RECORDS
 from tests.processes import NodeProcess
 
 LONG = os.environ.get("DAYFLY_TEST_LONG", "") not in ("", "0")
 """Whether the tests take as long as their descriptions say, and not just as long as shows the point."""
-
-RECORDS = b"POST /v1/records HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 PER_ADDRESS = 60
 """Connections of an attack from one address: fewer than the node's 64, so that more than that come in all."""
@@ -89,7 +86,7 @@ class Honest:
         """Post one record on a connection of its own."""
         began = time.monotonic()
         body = json.dumps({"raw": f"honest {number}"}).encode()
-        head = RECORDS + b"Content-Type: application/json\r\nConnection: close\r\n"
+        head = RECORDS + BASIC + b"Content-Type: application/json\r\nConnection: close\r\n"
         try:
             client = await RawClient.connect(port, HONEST)
             try:
@@ -210,75 +207,6 @@ async def spread(port: int) -> AsyncGenerator[int]:
         listeners = await nursery.start(partial(trio.serve_tcp, pass_on, 0, host="127.0.0.1"))
         yield listeners[0].socket.getsockname()[1]
         nursery.cancel_scope.cancel()
-
-
-# --- mutated requests -----------------------------------------------------------------------------------
-
-SEEDS = (
-    b"GET /v1/records?since=10m&prefix=a&limit=3 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
-    b"GET /v1/node HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 3,
-    b'HEAD /v1/records/a%2Fb HTTP/1.1\r\nHost: 127.0.0.1\r\nIf-None-Match: "a"\r\n\r\n',
-    b"GET /listAllRecentData HTTP/1.0\r\n\r\n",
-    RECORDS
-    + b"Content-Type: application/json\r\nContent-Length: 21\r\n\r\n"
-    + b'{"id":"m","raw":"abc"}'[:21],
-    RECORDS + b"Content-Length: 5\r\n\r\nhello",
-    RECORDS
-    + b"Content-Type: application/x-ndjson\r\nContent-Length: 24\r\n\r\n"
-    + b'{"raw":"a"}\n{"raw":"b"}\n',
-    RECORDS + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;a=b\r\nabc\r\n0\r\nTrailer: x\r\n\r\n",
-    RECORDS + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
-    RECORDS + b"Authorization: Basic YTpi\r\nOrigin: http://127.0.0.1\r\nContent-Length: 2\r\n\r\nhi",
-    b"PUT /v1/records/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\nhi",
-    b"POST /postNewData HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 33\r\n\r\n"
-    + b'{"id":"a","raw":"b","signature":1}'[:33],
-    b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-    b"HTTP2-Settings: AAMAAABk\r\n\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
-)
-LEAVING = ("read", "close", "reset", "half")
-
-
-async def send_mutated(port: int, rng: random.Random, source: str) -> None:
-    """Send one input in one or two parts and leave in one of four ways."""
-    data, way = mutate(rng, SEEDS), rng.choice(LEAVING)
-    cut = rng.randrange(len(data) + 1)
-    try:
-        client = await RawClient.connect(port, source)
-    except OSError:
-        return
-    try:
-        with trio.move_on_after(5):
-            await client.stream.send_all(data[:cut])
-            await client.stream.send_all(data[cut:])
-            if way in ("read", "half"):
-                await client.stream.send_eof()
-            for _ in range(20 if way == "read" else 0):
-                if not await client.stream.receive_some():
-                    break
-            if way == "reset":
-                client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    except (trio.BrokenResourceError, OSError):
-        pass  # the node was quicker
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(client.stream)
-
-
-async def storm(port: int, seed: int, inputs: int, at_once: int = 20) -> None:
-    """Send `inputs` mutated requests, some at a time, from other addresses than the honest client's."""
-    rng = random.Random(seed)
-    numbers = iter(range(inputs))
-
-    async def worker(source: str, own: random.Random) -> None:
-        for _ in numbers:
-            await send_mutated(port, own, source)
-
-    async with trio.open_nursery() as nursery:
-        for number in range(at_once):
-            nursery.start_soon(partial(worker, f"127.0.2.{number + 1}", random.Random(rng.random())))
 
 
 def log_lines(log: Path) -> int:
