@@ -20,6 +20,7 @@ import trio
 from tests.api.nodes import lone_node
 from tests.api.rawhttp import RawClient, eventually
 from tests.hostile.http_attacks import (
+    HONEST,
     LONG,
     SLOW_PER_S,
     Held,
@@ -31,7 +32,7 @@ from tests.hostile.http_attacks import (
     open_files,
     spread,
 )
-from tests.hostile.http_storm import PROTECTED, storm
+from tests.hostile.http_storm import PROTECTED, RECORDS, storm
 from tests.processes import NodeProcess, wait_until
 
 INPUTS = 20_000 if LONG else 1_500
@@ -150,15 +151,21 @@ async def test_a_stop_waits_for_no_deaf_reader(node: NodeProcess) -> None:
 
 
 async def test_few_file_descriptors_are_no_end() -> None:
-    """At 128 of them, 300 connections: those without a place are closed at once, in few lines of log, and
-    when the others are gone posts succeed as before."""
+    """At 128 of them, 300 connections: those without a place are closed at once, in few lines of log; who was
+    there before posts throughout, and when the others are gone posts of all succeed as before."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))  # the child's; ours is put back
     with lone_node() as node:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         before, lines = Held.by(node), log_lines(node.log)
-        clients = [await RawClient.connect(node.port, address(number)) for number in range(300)]
-        closed: list[RawClient] = []
+        early = await RawClient.connect(node.port, HONEST)
+        clients, closed = list[RawClient](), list[RawClient]()
+        statuses = [(await early.ask(RECORDS + b"Content-Length: 2\r\n\r\nhi")).status]
+
+        async def keep_posting() -> None:
+            while True:
+                statuses.append((await early.ask(RECORDS + b"Content-Length: 2\r\n\r\nhi")).status)
+                await trio.sleep(0.005)  # the client's pace, not a wait
 
         async def listen(client: RawClient) -> None:
             with suppress(trio.BrokenResourceError):
@@ -166,12 +173,17 @@ async def test_few_file_descriptors_are_no_end() -> None:
             closed.append(client)
 
         async with trio.open_nursery() as nursery:
-            for client in clients:
-                nursery.start_soon(listen, client)
+            nursery.start_soon(keep_posting)
+            for number in range(300):
+                clients.append(await RawClient.connect(node.port, address(number)))
+                nursery.start_soon(listen, clients[-1])
             await eventually(lambda: len(closed) >= 300 - 64)
+            answered = len(statuses)
+            await eventually(lambda: len(statuses) >= answered + 20)  # beside as many as there is room for
             assert log_lines(node.log) - lines <= 3, node.log.read_text()
             nursery.cancel_scope.cancel()
-        for client in clients:
+        assert set(statuses) == {201}
+        for client in [*clients, early]:
             await trio.aclose_forcefully(client.stream)
         wait_until(lambda: open_files(node) <= before.files + 5, "descriptors are back", FILES_BACK_S)
         honest = Honest()
