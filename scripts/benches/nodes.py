@@ -27,8 +27,8 @@ TIMEOUT_S = 20.0
 
 
 PROFILE = "BENCH_PROFILE"
-"""Environment variable that names a folder: the nodes of `throughput` and `catchup` write there, as
-`<HTTP port>.txt`, where their CPU time went (`profiled_node`)."""
+"""Environment variable that names a folder: the nodes of `http`, `batch`, `throughput` and `catchup` write
+there, as `<HTTP port>.txt`, where their CPU time went (`profiled_node`)."""
 
 
 class WatchedNode(NodeProcess):

@@ -12,8 +12,9 @@ import tempfile
 from contextlib import suppress
 from http.client import HTTPException
 
+from scripts.benches.nodes import bench_cluster
 from scripts.benches.report import Figures, Step
-from tests.processes import ROOT, NodeProcess, cluster, free_port, wait_until
+from tests.processes import ROOT, NodeProcess, free_port, wait_until
 
 WARM_UP_POSTS = 1_000
 """Posts before the count: every connection has been used some 15 times, and every path been taken."""
@@ -48,7 +49,7 @@ def measure_node(count: int, connections: int, posts: int, step: Step, *, data_d
     Raises:
         AssertionError: a post was refused, or did not reach every node.
     """
-    with tempfile.TemporaryDirectory(prefix="dayfly-bench-") as folder, cluster() as made:
+    with tempfile.TemporaryDirectory(prefix="dayfly-bench-") as folder, bench_cluster() as made:
         step("starting", 0.0)
         made.add(*(["--data-dir", folder] if data_dir else []))
         nodes = made.start(count - 1)
