@@ -134,7 +134,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         wait_s = parse_wait_s(request.args.get("wait"), WAIT_S_MAX)
         kind = NDJSON if request.accept_mimetypes.best_match([JSON, NDJSON]) == NDJSON else JSON
         limit = parse_limit(request.args.get("limit"), *_LIMITS[kind])
-        headers = _listing_headers(node, newest_seq, position, kind)
+        headers = _listing_headers(node, position, kind)
         if not wait_s and (unchanged := same(headers)):
             return unchanged
         if kind == NDJSON:
@@ -204,9 +204,9 @@ async def _awaited(
     return page
 
 
-def _listing_headers(node: Node, newest_seq: int, position: Position, kind: str) -> dict[str, str]:
+def _listing_headers(node: Node, position: Position, kind: str) -> dict[str, str]:
     """Order and cursors are of this start; a floor that moves with the time makes another tag each time."""
-    tag = f"{node.living_tag()}-{node.boot}-{newest_seq}-{position.floor_ms}-{kind}"
+    tag = f"{node.arrivals_tag()}-{position.floor_ms}-{kind}"
     return {**listing_headers(tag), "content-type": kind, "vary": "Accept"}
 
 

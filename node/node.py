@@ -40,9 +40,6 @@ SWEEP_RECORDS = 250
 SWEEP_S_MAX = 5.0
 """How often to look for expired records at least, so that a clock set forward is noticed."""
 
-PAGE_RECORDS_MAX = 1_000
-"""Records of a listing if nobody says how many."""
-
 
 def system_clock() -> Now:
     """Read both clocks: trio's monotonic one and the machine's wall clock."""
@@ -197,7 +194,7 @@ class Node:
         """Return the living record of this id, or None."""
         return self._store.get(id, self._clock().wall_ms)
 
-    def listing(self, after: bytes, count_max: int = PAGE_RECORDS_MAX) -> list[Record]:
+    def listing(self, after: bytes, count_max: int = 1_000) -> list[Record]:
         """Return living records with keys above `after` (b"": all), oldest first."""
         return self._store.page(after, self._clock().wall_ms, count_max)
 
@@ -210,6 +207,13 @@ class Node:
     def arrivals(self, after_seq: int, count_max: int) -> list[tuple[int, Record]]:
         """Return living records that arrived after number `after_seq`, as (seq, record), in that order."""
         return self._store.arrivals(after_seq, self._clock().wall_ms, count_max)
+
+    def arrivals_tag(self) -> str:
+        """Name what is held and the order in which it came: another after each arrival, end, and start."""
+        held, wall_ms = self._store.statistics(), self._clock().wall_ms
+        oldest_ms = held.oldest_time_stamp
+        is_over = oldest_ms is not None and oldest_ms + self.config.ttl_ms <= wall_ms  # and gone in a moment
+        return f"{self.boot}-{held.seq}-{held.records}" + f"-{wall_ms}" * is_over
 
     def wall_ms(self) -> int:
         """Read the wall clock: Unix milliseconds."""

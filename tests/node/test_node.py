@@ -96,6 +96,27 @@ def test_every_way_of_reading_ends_at_the_same_moment(node: Node, clock: Clock) 
     assert seen() == [False] * 5
 
 
+def test_tags_change_with_what_is_held_and_with_nothing_else(node: Node, clock: Clock) -> None:
+    """By an arrival and by an end, swept or not; that of the living does not tell nodes or orders apart."""
+    empty = node.living_tag()
+    assert node.living_tag() == empty
+    seen = {node.arrivals_tag()}
+    (record,) = post(node, 1)
+    assert node.arrivals_tag() == node.arrivals_tag()
+    assert node.living_tag() == node.living_tag() != empty
+    seen.add(node.arrivals_tag())
+    clock.wall_ms = T0 + HOUR_MS - 1
+    assert node.arrivals_tag() in seen
+    clock.wall_ms += 1
+    assert node.arrivals_tag() not in seen  # over, and not dropped yet
+    assert node.living_tag() == empty
+    other = Node(node.config, clock)
+    clock.wall_ms = T0
+    other.admit([wire(record)], PEER)
+    assert other.living_tag() == node.living_tag()
+    assert other.arrivals_tag() != node.arrivals_tag()
+
+
 def test_records_of_clients_and_of_peers_come_through_one_desk(node: Node, clock: Clock) -> None:
     """Stamped by the node's clock, judged by the node's clock, announced with where they came from."""
     (mine,) = post(node, 1)
