@@ -5,6 +5,7 @@ other never meet.
 """
 
 import contextlib
+import errno
 import fcntl
 import http.client
 import json
@@ -40,10 +41,16 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, count: int = 1) -> i
     """
     while True:
         first = secrets.choice(PORTS)
-        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
-            fcntl.lockf(_CLAIMS, fcntl.LOCK_EX | fcntl.LOCK_NB, count, first)
-            for port in range(first, first + count):
-                probes.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+        with contextlib.ExitStack() as probes:
+            sockets = [probes.enter_context(socket.socket(socket.AF_INET, kind)) for _ in range(count)]
+            try:
+                fcntl.lockf(_CLAIMS, fcntl.LOCK_EX | fcntl.LOCK_NB, count, first)
+                for port, probe in enumerate(sockets, first):
+                    probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EADDRINUSE, errno.EAGAIN):
+                    continue  # somebody has it
+                raise
             return first
 
 

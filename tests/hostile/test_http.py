@@ -5,7 +5,6 @@ must not notice. `DAYFLY_TEST_LONG=1`: 20,000 inputs and 500 slow connections ea
 """
 
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -33,7 +32,7 @@ from tests.hostile.http_attacks import (
     spread,
 )
 from tests.hostile.http_storm import PROTECTED, RECORDS, storm
-from tests.processes import NodeProcess, wait_until
+from tests.processes import NodeProcess, cluster, free_port, wait_until
 
 INPUTS = 20_000 if LONG else 1_500
 SLOW_CLIENTS = 500 if LONG else 150
@@ -153,10 +152,12 @@ async def test_a_stop_waits_for_no_deaf_reader(node: NodeProcess) -> None:
 async def test_few_file_descriptors_are_no_end() -> None:
     """At 128 of them, 300 connections: those without a place are closed at once, in few lines of log; who was
     there before posts throughout, and when the others are gone posts of all succeed as before."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))  # the child's; ours is put back
-    with lone_node() as node:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with cluster() as made:
+        port = free_port()
+        arguments = ["--http", f"127.0.0.1:{port}", "--log-format", "json", "--multicast", "off"]
+        node = NodeProcess(arguments, port, ("prlimit", "--nofile=128")).start()
+        made.nodes.append(node)
+        node.wait_ready()
         before, lines = Held.by(node), log_lines(node.log)
         early = await RawClient.connect(node.port, HONEST)
         clients, closed = list[RawClient](), list[RawClient]()
