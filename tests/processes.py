@@ -85,6 +85,12 @@ class Answer:
         return json.loads(self.body)
 
 
+def _log_file() -> Path:
+    """Make an empty file for what a node says."""
+    with tempfile.NamedTemporaryFile(prefix="dayfly-", suffix=".log", delete=False) as file:
+        return Path(file.name)
+
+
 @dataclass
 class NodeProcess:
     """One node in a process of its own. `prefix`: a command that starts it, such as `unshare --mount`."""
@@ -93,7 +99,7 @@ class NodeProcess:
     port: int
     prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
-    log: Path = field(default_factory=lambda: Path(tempfile.mkstemp(prefix="dayfly-", suffix=".log")[1]))
+    log: Path = field(default_factory=_log_file)
 
     @property
     def url(self) -> str:

@@ -1,10 +1,19 @@
 """What the other tests stand on: ports of their own."""
 
+import os
 import resource
 
 import pytest
 
-from tests.processes import free_port
+from tests.processes import NodeProcess, free_port
+
+
+def test_a_node_costs_its_test_no_descriptor() -> None:
+    """Hundreds of them are made in one process."""
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        NodeProcess([], 0).log.unlink()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_process_out_of_descriptors_is_told_and_seeks_no_port_for_ever() -> None:
