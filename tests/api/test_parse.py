@@ -13,6 +13,7 @@ from api.errors import Problem
 from api.parse import (
     JSON_BRACKETS_MAX,
     JSON_DEPTH_MAX,
+    JSON_STRINGS_MAX,
     parse_json,
     parse_limit,
     parse_lines,
@@ -137,6 +138,22 @@ def test_a_raw_may_be_all_brackets_and_other_fields_may_not() -> None:
     assert "all brackets" in refused(b'{"raw":"x","y":[' + b"[]," * JSON_BRACKETS_MAX + b"[]]}")
     hidden = rb"\u005B" * 100 + b'","y":' + b"[" * JSON_DEPTH_MAX + b"]" * JSON_DEPTH_MAX
     assert "16 levels" in refused(b'{"raw":"' + hidden + b"}")
+
+
+def test_other_fields_may_hold_so_many_strings_where_brackets_must_be_looked_at() -> None:
+    """Their edge; quotes in a raw do not count, and without brackets nothing is looked at."""
+    nested, own = b"[[" * 7 + b"]]" * 7 + b",[[[[]]]]", 3  # "raw", its text and "y"
+    quotes = rb"\"" * 1_000
+    for strings, brackets, fits in (
+        (JSON_STRINGS_MAX - own, nested, True),
+        (JSON_STRINGS_MAX - own + 1, nested, False),
+        (JSON_STRINGS_MAX, b"0", True),
+    ):
+        body = b'{"raw":"' + quotes + b'","y":[' + b'"",' * strings + brackets + b"]}"
+        if fits:
+            assert parse_json(body, SHAPE).raw == '"' * 1_000
+        else:
+            assert "all brackets or strings" in refused(body)
 
 
 json_values = st.recursive(
