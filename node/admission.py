@@ -17,7 +17,7 @@ from cluster.exports import Admitted, WireRecord, large_among
 from eventbus import Event, EventBus, RecordStored, RecordSuperseded
 from node.ids import new_id
 from storage import Held, JournalBehind, Store, Stored, StoreFull
-from validator import ACCEPT, ID_BYTES_MAX, RAW_BYTES_MAX, Outcome, Record, ValidatorChain, Verdict
+from validator import ACCEPT, ID_BYTES_MAX, RAW_BYTES_MAX, Outcome, Record, ValidatorChain, Verdict, too_large
 
 RUN_AHEAD_MS_MAX = 1_000
 """How far time stamps may run ahead of the clock to stay strictly increasing: a burst of 1,000 records in
@@ -151,11 +151,8 @@ class Admission:
             id, raw, signature = posted.id, posted.raw, posted.signature
             if id is None:
                 id = new_id(wall_ms)
-            if (
-                len(raw) > RAW_BYTES_MAX
-            ):  # neither signed nor hashed: with 8 MiB that holds the loop for 80 ms
-                too_large = f"raw is longer than {RAW_BYTES_MAX} bytes"
-                made.append(self._refused(Verdict(Outcome.REJECT, "too-large", too_large)))
+            if len(raw) > RAW_BYTES_MAX:  # the chain's verdict before signing and hashing: 80 ms for 8 MiB
+                made.append(self._refused(too_large("raw", RAW_BYTES_MAX)))
                 continue
             try:
                 signed = self._chain.sign(id, raw) if signature is None else signature

@@ -27,6 +27,7 @@ from validator.limits import (
     SIGNATURE_BYTES_MAX,
     SizeLimits,
     TimeWindow,
+    too_large,
 )
 from validator.md5 import Md5Signature, sign
 from validator.record import KEY_BYTES, Record, key_bound
@@ -50,6 +51,7 @@ __all__ = [
     "default_chain",
     "key_bound",
     "sign",
+    "too_large",
 ]
 
 

@@ -46,7 +46,7 @@ class SizeLimits:
             # Characters first: a UTF-8 text is never shorter in bytes, and len() costs nothing.
             size = len(text) if text.isascii() or len(text) > limit else len(text.encode())
             if size > limit:
-                return _reject("too-large", f"{field} is longer than {limit} bytes")
+                return too_large(field, limit)
         if _CONTROL.search(record.id):
             return _reject("bad-id", "id holds a control character")
         return ACCEPT
@@ -106,6 +106,11 @@ class TimeWindow:
         begin = key_bound(wall_ms - self.ttl_ms + 1)
         end = key_bound(wall_ms + self.future_ms_max + 1)
         return not keys or (begin <= min(keys) and max(keys) < end)
+
+
+def too_large(field: str, bytes_max: int) -> Verdict:
+    """Refuse a record for a text of more than `bytes_max` in UTF-8."""
+    return _reject("too-large", f"{field} is longer than {bytes_max} bytes")
 
 
 def _reject(code: str, reason: str) -> Verdict:
