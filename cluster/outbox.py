@@ -109,9 +109,11 @@ class Outbox:
 
     def gather(self) -> bool:
         """Look up a slice of what the peer asked for; return whether more is to be looked up for a frame."""
-        if self._gathering and self._wanted:
+        if not self._gathering:
+            return False
+        if self._wanted:
             self._gather_wanted()
-        elif self._gathering and self._page is not None:
+        elif self._page is not None:
             self._page.gather(self._desk)
         return self._gathering
 
@@ -165,10 +167,14 @@ class _Page:
     """A page of a catch-up, as it gathers."""
 
     def __init__(self, after: bytes, bytes_max: int) -> None:
-        self.whole = False
         self._last = after
         self._more = True
         self._batch = _Batch(bytes_max)
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is no room left in it, or nothing more to put there."""
+        return self._batch.full or not self._more
 
     def gather(self, desk: Desk) -> None:
         """Look up a slice more."""
@@ -177,7 +183,6 @@ class _Page:
         if taken:
             self._last = records[taken - 1].key
         self._more = self._batch.full or len(records) == SLICE_RECORDS
-        self.whole = self._batch.full or not self._more
 
     def encoded(self) -> bytes:
         """Return it as a frame."""
