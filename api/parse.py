@@ -121,7 +121,7 @@ def _in_texts(value: msgspec.Struct) -> tuple[int, int]:
     return sum(t.count("[") + t.count("{") for t in texts), sum(t.count('"') for t in texts)
 
 
-def too_deep(body: bytes, in_texts: int = 0, quotes_in_texts: int = 0) -> bool:
+def too_deep(body: bytes, brackets_in_texts: int = 0, quotes_in_texts: int = 0) -> bool:
     """Tell whether JSON nests deeper than `JSON_DEPTH_MAX`, or has more to look at than `JSON_BRACKETS_MAX`
     brackets or `JSON_STRINGS_MAX` strings.
 
@@ -130,14 +130,14 @@ def too_deep(body: bytes, in_texts: int = 0, quotes_in_texts: int = 0) -> bool:
     linear in the length.
 
     Args:
-        in_texts, quotes_in_texts: how many opening brackets and quotes are known to be in strings.
+        brackets_in_texts, quotes_in_texts: how many opening brackets and quotes are known to be in strings.
     """
     opening = body.count(b"[") + body.count(b"{")
-    if opening - in_texts > JSON_BRACKETS_MAX:
+    if opening - brackets_in_texts > JSON_BRACKETS_MAX:
         return True
     if opening <= JSON_DEPTH_MAX:
         return False
-    if opening - in_texts <= JSON_DEPTH_MAX and not _ESCAPED_BRACKET.search(body):
+    if opening - brackets_in_texts <= JSON_DEPTH_MAX and not _ESCAPED_BRACKET.search(body):
         return False
     if body.count(b'"') - quotes_in_texts > 2 * JSON_STRINGS_MAX:
         return True
