@@ -14,7 +14,7 @@ from quart import Blueprint, Response
 
 from api.errors import Problem
 from api.operation import SAME, TEXT, Answer, Operation, Parameter, operation
-from api.reply import same
+from api.tags import not_modified
 
 FOLDER: Final = Path(__file__).parent / "static"
 PAGE: Final = "index.html"
@@ -100,4 +100,4 @@ def make_blueprint() -> Blueprint:
 def answer_part(part: Part, policy: Mapping[str, str] = {}) -> Response:
     """Answer with a part, or with 304 if the browser has this very one. `policy`: goes before `HEADERS`."""
     headers = {**HEADERS, **policy, "content-type": part.media_type, "etag": f'"{part.tag}"'}
-    return same(headers) or Response(part.body, 200, headers)
+    return not_modified(headers) or Response(part.body, 200, headers)

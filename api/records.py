@@ -17,7 +17,8 @@ from api.operation import JSON, NDJSON, PLAIN, RECORD, SAME, TEXT, Answer, Opera
 from api.parse import TIMEOUT, WAIT, parse_json, parse_limit, parse_text
 from api.posting import body_bytes, saved, submit
 from api.receipts import Wait, asked, begin
-from api.reply import LISTED, Reply, listing_headers, media_type, same
+from api.reply import Reply, media_type
+from api.tags import LISTED, listing_headers, not_modified
 from api.views import PageView, ReceiptView, RecordView, receipt_view, record_view
 from node.exports import Node, PostedRecord
 from validator import Record
@@ -122,7 +123,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         life_left_s = max(node.life_left_ms(record) // 1000, 0)
         tag, life = f'"{record.digest.hex()}"', f"max-age={life_left_s}"
         headers = {"etag": tag, "cache-control": life, "content-type": JSON}
-        return same(headers) or _json(record_view(node, record), headers)
+        return not_modified(headers) or _json(record_view(node, record), headers)
 
     @routes.get("/v1/records")
     @operation(_LIST)
@@ -135,7 +136,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         kind = NDJSON if request.accept_mimetypes.best_match([JSON, NDJSON]) == NDJSON else JSON
         limit = parse_limit(request.args.get("limit"), *_LIMITS[kind])
         headers = _listing_headers(node, position, kind)
-        if not wait_s and (unchanged := same(headers)):
+        if not wait_s and (unchanged := not_modified(headers)):
             return unchanged
         if kind == NDJSON:
             response = Response(_lines(node, position, prefix, limit), 200, headers)

@@ -15,7 +15,8 @@ from api.errors import SEED_JSON, SeedAnswer
 from api.operation import JSON, RECORD, SAME, Answer, Operation, operation
 from api.parse import parse_json
 from api.posting import body_bytes, saved, submit
-from api.reply import LISTED, Reply, listing_headers, same
+from api.reply import Reply
+from api.tags import LISTED, listing_headers, not_modified
 from node.exports import Node
 from validator import Record
 
@@ -74,7 +75,7 @@ def make_blueprint(node: Node) -> Blueprint:
     async def list_all_recent_data() -> Response:
         """List every living record, oldest first."""
         headers = {**listing_headers(node.living_tag()), "content-type": SEED_JSON}
-        if unchanged := same(headers):
+        if unchanged := not_modified(headers):
             return unchanged
         response = Response(_listing(node, turn), 200, headers)
         response.timeout = None
