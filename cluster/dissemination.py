@@ -203,9 +203,9 @@ class Dissemination:
     def ihave(self, peer: bytes, message: IHave, peers: Sequence[bytes], now: Now) -> None:
         """Note which of the announced records are missing here.
 
-        They are wanted at once when nobody will push them: the origin is the announcer itself (a large
-        record), unknown (a reconciliation), or, in the full mesh, not linked with us. Nor does anybody wait
-        for member facts, and a full store does not keep them out.
+        They are wanted at once when nobody will push them: the origin is the announcer itself (a large record
+        or an unasked one), unknown (a reconciliation), or, in the full mesh, not linked with us. Nor does
+        anybody wait for member facts, and a full store does not keep them out.
         """
         digests, origin = split_digests(message.digests), message.origin
         if self._pull.paused(now.s) and origin != FACTS:

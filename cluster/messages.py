@@ -190,7 +190,7 @@ class IHave(msgspec.Struct, frozen=True, array_like=True):
     """The sender holds these records.
 
     Attributes:
-        origin: node id of the node whose tree brings them; empty when none does; `FACTS` for member facts.
+        origin: node id of who pushes them; the sender's: ask it; empty: nobody does; `FACTS`: member facts.
         digests: 32 bytes each, joined.
     """
 
