@@ -1,7 +1,7 @@
 """Who gets a link to a real node and who does not: every refusal over real sockets, named on both sides."""
 
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +30,18 @@ OURS = Authority(KEY, CLUSTER)
 def errors(node: Node) -> str:
     """What people are told of links that are not."""
     return " | ".join(p.error for p in node.peers())
+
+
+@asynccontextmanager
+async def dialling(answer: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncGenerator[Node]:
+    """Run a node with a key that dials a stranger, who does `answer` on each connection."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, listeners)
+        join = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        async with running(config(("key", KEY.line), ("join", join))) as node:
+            yield node
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -189,16 +201,11 @@ async def test_a_stranger_who_is_dialled_is_refused_and_told_by_an_alert(
         heard.append(str(caught.value.__cause__))
         await trio.aclose_forcefully(stream)
 
-    async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, answer, listeners)
-        join = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        async with running(config(("key", KEY.line), ("join", join))) as node:
-            await until(lambda: here in errors(node), here, REFUSED_WITHIN_S)
-            await until(lambda: bool(heard), "the stranger heard of it")
-            assert there in heard[0]
-            assert not node.cluster.links
-        nursery.cancel_scope.cancel()
+    async with dialling(answer) as node:
+        await until(lambda: here in errors(node), here, REFUSED_WITHIN_S)
+        await until(lambda: bool(heard), "the stranger heard of it")
+        assert there in heard[0]
+        assert not node.cluster.links
 
 
 async def test_what_was_recorded_of_a_handshake_opens_nothing() -> None:
@@ -278,13 +285,8 @@ async def test_a_wrong_address_is_named_where_people_look_and_not_in_the_log(
         await trio.aclose_forcefully(transport)
 
     with capture_logs() as logs:
-        async with trio.open_nursery() as nursery:
-            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            nursery.start_soon(trio.serve_listeners, serve, listeners)
-            join = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-            async with running(config(("key", KEY.line), ("join", join))) as node:
-                await until(lambda: here in errors(node), here, REFUSED_WITHIN_S)
-            nursery.cancel_scope.cancel()
+        async with dialling(serve) as node:
+            await until(lambda: here in errors(node), here, REFUSED_WITHIN_S)
     assert not [log for log in logs if log["event"] == "link refused"]
 
 
