@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 
 from cluster.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX, encode, wire_record
 from cluster.connector import HANDSHAKES_PER_ADDRESS_MAX, REFUSALS_MAX
-from cluster.doorbell import BURST_EVENTS
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
 from cluster.intake import ADMIT_RECORDS
 from cluster.messages import (
@@ -343,19 +342,6 @@ async def test_the_next_page_is_asked_for_before_this_one_is_admitted() -> None:
             pass
         assert isinstance(message, Reconcile)
         assert len(node) == len(made)
-
-
-async def test_a_batch_goes_out_in_few_frames() -> None:
-    """Slices of a batch, posted with turns for other tasks between, wake each peer once."""
-    async with running(config()) as node:
-        peer = await ScriptedPeer.connect(node)
-        await peer.link(node, 1)
-        await until(lambda: len(node.cluster.links) == 1, "linked")
-        for number in range(3 * BURST_EVENTS):
-            node.submit(f"r{number}", "x", None)
-            if number % BURST_EVENTS == BURST_EVENTS - 1:
-                await trio.lowlevel.checkpoint()
-        assert len((await heard_push(peer)).records) == 3 * BURST_EVENTS
 
 
 async def test_a_peer_that_never_reads_is_dropped_and_others_are_served() -> None:
