@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import quote, urlencode
 
 import click
+import msgspec
 
-from node.client import Client, NodeRefused, NodeUnreachable
+from node.client import Client, NodeRefused, NodeUnreachable, Receipt
 from node.connect import BadOption, NodeAddress, node_options
+from node.following import Record
 from node.request import JSON, NDJSON, OCTETS, lines
 
 COLUMN_GAP, LAST_COLUMN_MIN, OTHER_COLUMNS_MAX = 3, 12, 40
@@ -92,19 +94,20 @@ def post(
     given = {"wait": wait, "timeout": timeout}
     query = urlencode({k: v for k, v in given.items() if v is not None})
     with _ask(node, method, f"{path}?{query}".rstrip("?"), body, content_type=kind) as answer:
-        receipt = json.load(answer)
-    reach = receipt.get("reach")
+        shown = json.load(answer)
+        receipt = msgspec.convert(shown, Receipt)
+    reach = receipt.reach
     if _as_json(as_json):
-        click.echo(json.dumps(receipt))
+        click.echo(json.dumps(shown))
     else:
-        again = " (it was there already)" if receipt["result"] == "exists" else ""
-        until = datetime.fromtimestamp(receipt["expires_at"] / 1000).strftime("%a %H:%M:%S")
-        held = "" if reach is None else f", held by {reach['ok']}/{reach['of']} after {reach['ms']} ms"
-        click.echo(f"{plain(receipt['id'])}  {receipt['size']} bytes, until {until}{again}{held}")
-    if reach is not None and receipt["status"] == 202:
-        if reach["ok"] == reach["of"]:
-            end(f"all {reach['of']} nodes hold it; {wait} were waited for", EXIT_PARTIAL)
-        end(f"only {reach['ok']} of {reach['of']} nodes hold it so far; it spreads further", EXIT_PARTIAL)
+        again = " (it was there already)" if receipt.result == "exists" else ""
+        until = datetime.fromtimestamp(receipt.expires_at / 1000).strftime("%a %H:%M:%S")
+        held = "" if reach is None else f", held by {reach.ok}/{reach.of} after {reach.ms} ms"
+        click.echo(f"{plain(receipt.id)}  {receipt.size} bytes, until {until}{again}{held}")
+    if reach is not None and answer.status == 202:
+        if reach.ok == reach.of:
+            end(f"all {reach.of} nodes hold it; {wait} were waited for", EXIT_PARTIAL)
+        end(f"only {reach.ok} of {reach.of} nodes hold it so far; it spreads further", EXIT_PARTIAL)
 
 
 @click.command("list")
@@ -127,25 +130,45 @@ def list_records(
     with _ask(node, "GET", f"/v1/records?{query}", accept=NDJSON) as answer:
         if _as_json(as_json):
             for line in chain.from_iterable(lines(answer.read1)):
-                record = json.loads(line)  # also finds a line that was cut off
+                msgspec.json.decode(line, type=Record)  # also finds a line that was cut off
                 # What is no ASCII could be a control character to a terminal; a pipe gets the node's bytes.
-                click.echo(json.dumps(record) if sys.stdout.isatty() else line)
+                click.echo(json.dumps(json.loads(line)) if sys.stdout.isatty() else line)
             return
-        rows = [json.loads(line) for line in chain.from_iterable(lines(answer.read1))]
+        rows = [msgspec.json.decode(line, type=Record) for line in chain.from_iterable(lines(answer.read1))]
     _table(
         ["id", "age", "left", "size", "raw"],
         [
             [
-                plain(r["id"]),
-                _span(_now_ms() - r["time_stamp"]),
-                _span(r["expires_at"] - _now_ms()),
-                str(r["size"]),
-                plain(r["raw"][:200]),
+                plain(r.id),
+                _span(_now_ms() - r.time_stamp),
+                _span(r.expires_at - _now_ms()),
+                str(r.size),
+                plain(r.raw[:200]),
             ]
             for r in rows
         ],
         "no records",
     )
+
+
+class _Peer(msgspec.Struct):
+    """What the table shows of a peer."""
+
+    name: str
+    address: str
+    http: str
+    state: str
+    key: str
+    in_sync: bool | None
+    records: int | None
+    rtt_ms: float | None
+    offset_ms: int | None
+    error: str
+
+
+class _Peers(msgspec.Struct):
+    peers: list[_Peer]
+    links: str
 
 
 @click.command()
@@ -154,32 +177,32 @@ def list_records(
 def peers(node: NodeAddress, as_json: bool) -> None:
     """Show whom a node is linked with, and whom it cannot reach and why."""
     with _ask(node, "GET", "/v1/peers") as answer:
-        asked: dict[str, Any] = json.load(answer)
-    found: list[dict[str, Any]] = asked["peers"]
+        shown = json.load(answer)
+        found = msgspec.convert(shown, _Peers)
     if _as_json(as_json):
-        for peer in found:
+        for peer in shown["peers"]:
             click.echo(json.dumps(peer))
         return
     _table(
         ["name", "address", "http", "state", "key", "in sync", "records", "rtt", "clock", "trouble"],
         [
             [
-                plain(p["name"]),
-                p["address"],
-                plain(p["http"]),
-                p["state"],
-                p["key"] or "-",
-                {True: "yes", False: "no", None: "-"}[p["in_sync"]],
-                _or_dash(p["records"]),
-                "-" if p["rtt_ms"] is None else f"{p['rtt_ms']:.1f} ms",
-                "-" if p["offset_ms"] is None else f"{p['offset_ms']:+d} ms",
-                plain(p["error"]),
+                plain(p.name),
+                plain(p.address),
+                plain(p.http),
+                plain(p.state),
+                plain(p.key) or "-",
+                {True: "yes", False: "no", None: "-"}[p.in_sync],
+                "-" if p.records is None else str(p.records),
+                "-" if p.rtt_ms is None else f"{p.rtt_ms:.1f} ms",
+                "-" if p.offset_ms is None else f"{p.offset_ms:+d} ms",
+                plain(p.error),
             ]
-            for p in found
+            for p in found.peers
         ],
         "no peers",
     )
-    click.echo(f"links: {plain(asked.get('links', 'open'))}")
+    click.echo(f"links: {plain(found.links)}")
 
 
 def _signed(key_file: Path, id: str | None, body: bytes) -> bytes:
@@ -288,10 +311,6 @@ def _span(ms: int) -> str:
         if seconds >= length:
             return f"{seconds // length}{unit}"
     return f"{seconds}s"
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
 
 
 def _now_ms() -> int:

@@ -218,6 +218,12 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         (("list",), HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"id"\r\n'),
         (("list",), HEAD + b'Transfer-Encoding: chunked\r\n\r\n8\r\n{"a":1}\n\r\n'),
         (("list",), HEAD + b"Content-Length: 2\r\n\r\n\xff\xff"),
+        (("post", "x"), HEAD + b"Content-Length: 2\r\n\r\n{}"),
+        (("post", "x"), HEAD + b"Content-Length: 2\r\n\r\n[]"),
+        (("list",), HEAD + b"Content-Length: 2\r\n\r\n{}"),
+        (("list",), HEAD + b"Content-Length: 2\r\n\r\n[]"),
+        (("peers",), HEAD + b"Content-Length: 2\r\n\r\n{}"),
+        (("peers",), HEAD + b'Content-Length: 14\r\n\r\n{"peers":[{}]}'),
     ],
 )
 def test_an_answer_that_is_no_nodes_or_breaks_off_ends_with_3(
