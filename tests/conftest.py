@@ -12,6 +12,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -20,6 +21,10 @@ LONGEST_FIRST = ("sim", "hosts", "node", "system", "api", "scripts", "dashboard"
 
 FILES_APART = frozenset({"sim", "node", "system", "scripts"})
 """Folders whose files share nothing and go to whoever is free: whole, one would be left for the end."""
+
+# How long an example takes says what else the machine does: a property is not a matter of time.
+settings.register_profile("dayfly", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dayfly")
 
 # Started by nohup, the suite would hand down that SIGHUP is ignored, and a node keeps to that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -109,10 +109,10 @@ def test_lines_are_judged_as_each_by_itself(lines: list[bytes]) -> None:
     "body", [b"[" * 100_000, b'{"a":' * 100_000, b"[{" * 50_000, b'{"raw":' + b"[" * 99_999]
 )
 def test_a_pile_of_brackets_costs_neither_stack_nor_time(body: bytes) -> None:
-    """A hundred thousand levels are refused within 100 ms."""
-    start = time.perf_counter()
+    """A hundred thousand levels are refused within 100 ms of CPU time."""
+    start = time.thread_time()
     assert refused(body)
-    assert time.perf_counter() - start < 0.1
+    assert time.thread_time() - start < 0.1
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ def test_fields_nobody_asked_for_and_repeated_ones_do_no_harm() -> None:
     """Unknown fields are ignored, of repeated ones the last counts, eighty thousand cost little."""
     assert parse_json(b'{"raw":"a","raw":"b","more":[1,{}]}', SHAPE).raw == "b"
     many = ",".join(f'"k{i}":{i}' for i in range(80_000))
-    start = time.perf_counter()
+    start = time.thread_time()
     assert parse_json(f'{{{many},"raw":"x"}}'.encode(), SHAPE).raw == "x"
-    assert time.perf_counter() - start < 0.1
+    assert time.thread_time() - start < 0.1
 
 
 def test_a_text_body_is_utf_8_and_not_empty() -> None:

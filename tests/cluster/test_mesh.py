@@ -303,7 +303,7 @@ def test_a_peer_that_sends_what_no_honest_node_sends_is_banned_for_a_minute() ->
     assert mesh.run_until(mesh.linked, 60) > 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_random_loss_and_crashes_end_in_equal_stores(seed: int) -> None:
     """Whatever was lost on the way, a while after the trouble ends all survivors list the same."""

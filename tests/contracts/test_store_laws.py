@@ -29,7 +29,6 @@ conflicting = st.lists(
 
 
 @every_store
-@settings(deadline=None)
 @given(records=conflicting, data=st.data())
 def test_any_order_and_repetition_of_records_ends_in_the_same_state(
     make: MakeStore, records: list[Record], data: st.DataObject
@@ -47,7 +46,6 @@ def test_any_order_and_repetition_of_records_ends_in_the_same_state(
 
 
 @every_store
-@settings(deadline=None)
 @given(slices=st.lists(conflicting, max_size=3), first_stays=st.booleans(), data=st.data())
 def test_records_offered_together_fare_as_one_by_one(
     make: MakeStore, slices: list[list[Record]], first_stays: bool, data: st.DataObject
@@ -146,7 +144,7 @@ actions = st.lists(
 
 
 @every_store
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(script=actions)
 def test_a_store_answers_like_a_dict_under_any_clock(
     make: MakeStore, script: list[tuple[str, int, str | None]]
@@ -171,7 +169,6 @@ def test_a_store_answers_like_a_dict_under_any_clock(
 
 
 @every_store
-@settings(deadline=None)
 @given(
     script=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abcdefgh"), st.integers(0, 3)), max_size=60)
 )

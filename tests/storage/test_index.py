@@ -106,7 +106,7 @@ class IndexMachine(RuleBasedStateMachine):
         assert self.index.chunk_count <= 2 * len(self.model) / (self.chunk // 2 + 1) + 1
 
 
-IndexMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+IndexMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30)
 test_an_index_answers_like_a_sorted_list = IndexMachine.TestCase
 
 

@@ -19,7 +19,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(script=steps)
 def test_whatever_comes_goes_and_fails_the_file_ends_as_the_store(script: list[tuple[str, int]]) -> None:
     """Records come, go and come again, also while they are written; what is called safe is in the file."""

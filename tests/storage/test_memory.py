@@ -22,7 +22,7 @@ def make_record(n: int, raw: str = "hello") -> Record:
     return Record.of(f"{n:032x}", raw, sign(raw), T0 + n)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     segment=st.integers(1, 5),
     count=st.integers(0, 30),

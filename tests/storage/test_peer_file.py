@@ -63,7 +63,7 @@ def test_nonsense_reads_as_the_addresses_in_it(tmp_path: Path, content: bytes, p
     assert read_peers(path) == peers
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_file_never_fails(tmp_path: Path, at: int, byte: int, cut: bool) -> None:
     """One wrong byte anywhere, or a cut."""
