@@ -74,7 +74,7 @@ _GET = Operation(
     ("bad-id", "not-found"),
     (ID,),
 )
-_WAIT_S = Parameter("wait", "query", "Wait so long for a page that is not empty: up to 60s.", PAGE_WAIT)
+_WAIT_S = Parameter("wait", "query", "Wait so long for a record if there is none: up to 60s.", PAGE_WAIT)
 _LIMIT = Parameter(
     "limit",
     "query",
@@ -138,15 +138,16 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         headers = _listing_headers(node, position, kind)
         if not wait_s and (unchanged := not_modified(headers)):
             return unchanged
-        if kind == NDJSON:
-            response = Response(_lines(node, position, prefix, limit), 200, headers)
-            response.timeout = None
-            return response
-        page = await _page(node, position, prefix, limit)
-        if wait_s and not page.records:
-            page = await _awaited(feeds, page, prefix, limit, wait_s, client_address(request.scope))
-            del headers["etag"]  # which was the empty page's
-        return _json(page, headers)
+        if kind == JSON or wait_s:
+            page = await _page(node, position, prefix, limit if kind == JSON else 1)
+            if wait_s and not page.records:
+                page = await _awaited(feeds, page, prefix, limit, wait_s, client_address(request.scope))
+                del headers["etag"]  # which was the empty page's
+            if kind == JSON:
+                return _json(page, headers)
+        response = Response(_lines(node, position, prefix, limit), 200, headers)
+        response.timeout = None
+        return response
 
     return routes
 

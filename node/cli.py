@@ -2,7 +2,7 @@
 
 Answers go to standard output, everything else to standard error. Lists are tables on a terminal and
 NDJSON when piped or with `--json`. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody answered,
-4 fewer nodes hold a record than were waited for.
+4 fewer nodes hold a record than were waited for, 130 interrupted.
 """
 
 import errno
@@ -20,7 +20,7 @@ import click
 
 from cluster.address import format_address
 from node import commands, demo, keygen, watch
-from node.commands import EXIT_REFUSED, EXIT_USAGE, end
+from node.commands import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, end
 from node.config import Config, ConfigError, Origin, gather, load
 from node.connect import NODE_DEFAULT, NodeAddress, node_options
 from node.settings import SETTINGS, Setting
@@ -58,6 +58,8 @@ class _Commands(click.Group):
         """Run a command. Click itself would end with 1, and only after us."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(EXIT_INTERRUPTED)
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.ENOSPC):
                 raise

@@ -22,7 +22,7 @@ from node.request import JSON, NDJSON, OCTETS, lines
 COLUMN_GAP, LAST_COLUMN_MIN, OTHER_COLUMNS_MAX = 3, 12, 40
 """Cells of a table: between columns, of the last one at least, of any other at most."""
 
-EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_PARTIAL = 1, 2, 3, 4
+EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_PARTIAL, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 _json = click.option("--json", "as_json", is_flag=True, help="NDJSON also on a terminal.")
 

@@ -109,6 +109,7 @@ class Hooks:
                 stdin=record.raw.encode(),
                 env=os.environ | environment(record),
                 check=False,
+                process_group=0,  # a Ctrl-C typed at our terminal is for us, who give it time to end
             )
         except (OSError, ValueError) as error:
             return str(error)

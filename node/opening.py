@@ -4,6 +4,7 @@ Both block for as long as the disk takes, so both run in a thread; the event loo
 """
 
 import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,12 +15,13 @@ import trio
 from node.config import Config
 from node.key_files import read_signature
 from storage import JournalReport, JournalStore, StoreLimits, StoreUnusable, open_store
+from storage.data_dir import SIGNATURE_NAME, replace_file
 from validator import Outcome, SignatureValidator
 
 _log = structlog.get_logger("dayfly.journal")
 
-SIGNATURE_NAME = "signature.txt"
-"""The file in the data directory that names the validator of signatures its records have passed."""
+SIGNATURE_BYTES_MAX = 64
+"""Read of the file that names the validator: twice the longest name."""
 
 CHECK_RECORDS = 1_000
 """Records read at a time when that has changed."""
@@ -68,7 +70,8 @@ def _keep_signature(store: JournalStore, signature: SignatureValidator, data_dir
     """
     path = data_dir / SIGNATURE_NAME
     try:
-        before = path.read_text("ascii", "replace").strip()
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            before = file.read(SIGNATURE_BYTES_MAX).decode("ascii", "replace").strip()
     except OSError:
         before = "md5"  # the only one there was before this file
     if before != signature.name and (bad := _count_bad(store, signature, wall_ms)):
@@ -77,7 +80,7 @@ def _keep_signature(store: JournalStore, signature: SignatureValidator, data_dir
             f"{signature.name!r}: go back to its --validator and keys, or use another --data-dir"
         )
     with contextlib.suppress(OSError):  # a full disk; at the next start they are looked at again
-        path.write_text(f"{signature.name}\n")
+        replace_file(path, f"{signature.name}\n".encode())
 
 
 def _count_bad(store: JournalStore, signature: SignatureValidator, wall_ms: int) -> int:

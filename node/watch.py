@@ -8,11 +8,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from node.commands import EXIT_REFUSED, EXIT_USAGE, client_of, end, ending, sendable
+from node.commands import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, client_of, end, ending, sendable
 from node.connect import NodeAddress, node_options
 from node.following import Progress, WatchState
-
-EXIT_INTERRUPTED = 130
 
 STATE_BYTES_MAX = 1 << 20
 """Largest state read: twice what `SAVED_MAX` records and a hundred nodes come to."""

@@ -26,6 +26,7 @@ LOCK_NAME = "dayfly.lock"
 JOURNAL_NAME = "journal.sqlite"
 RESTORED_NAME = "journal-restored.sqlite"
 PEERS_NAME = "peers.json"
+SIGNATURE_NAME = "signature.txt"
 PARTIAL_SUFFIX = ".partial"
 """Ends the name of a file that is not complete: it is renamed when it is, or removed at the next start."""
 
@@ -82,7 +83,7 @@ class DataDir:
 
     def _check_writable(self) -> None:
         """Remove what was left incomplete, and see that what is there may be changed, by nobody else."""
-        for name in (JOURNAL_NAME, RESTORED_NAME, PEERS_NAME):
+        for name in (JOURNAL_NAME, RESTORED_NAME, PEERS_NAME, SIGNATURE_NAME):
             remove_partial(partial_of(self.path / name))
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))

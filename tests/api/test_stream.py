@@ -132,6 +132,19 @@ async def test_a_long_poll_answers_when_something_comes_or_the_time_is_over() ->
         assert (await (await it.get("/v1/records?wait=61s")).answer()).status == 400
 
 
+async def test_lines_can_be_waited_for_as_a_page_can() -> None:
+    """The first record ends the wait; what came with it is listed, too."""
+    async with live() as it:
+        idle = await it.get("/v1/records?since=now&wait=50ms", "Accept: application/x-ndjson")
+        assert (await idle.answer()).body == b""
+        client = await it.get("/v1/records?since=now&wait=30s", "Accept: application/x-ndjson")
+        await eventually(lambda: it.feeds.statistics.open["poll"] == 1)
+        post(it.node, "one", "a")
+        post(it.node, "two", "b")
+        lines = (await client.answer()).body.splitlines()
+        assert [json.loads(line)["id"] for line in lines] == ["a", "b"]
+
+
 async def test_feeds_beyond_the_limit_are_refused_and_places_come_back() -> None:
     """In total and per address, by whatever kind of feed; a HEAD takes none."""
     async with live(feed_limits=FeedLimits(feeds_max=3, feeds_per_address_max=2)) as it:

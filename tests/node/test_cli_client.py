@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,6 +237,17 @@ def test_an_answer_that_is_no_nodes_or_breaks_off_ends_with_3(
     assert result.code == 3
     assert url in result.err
     assert [c for c in result.err if not c.isprintable() and c != "\n"] == []
+
+
+def test_a_command_that_is_interrupted_ends_with_130() -> None:
+    """As shells count, and without a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [*COMMAND, "list", "--node", f"http://127.0.0.1:{server.getsockname()[1]}"]
+        with subprocess.Popen(command, stdout=-1, stderr=-1, env=ENVIRONMENT, cwd=ROOT) as process:
+            connection, _ = server.accept()  # now it waits for an answer
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert (process.communicate(timeout=30), process.returncode) == ((b"", b""), 130)
 
 
 def test_a_refusal_in_other_words_than_ours_ends_with_1() -> None:

@@ -15,6 +15,7 @@ from node.hooks import Hook, Hooks
 from node.watch import STATE_BYTES_MAX
 from tests.api.nodes import lone_node
 from tests.node.commands import COMMAND, ENVIRONMENT, dayfly
+from tests.node.terminals import in_terminal
 from tests.processes import ROOT, NodeProcess, free_port, wait_until
 
 TELL = ["sh", "-c", 'cat > "$0/$DAYFLY_SIZE.raw" && env | grep ^DAYFLY_ | sort > "$0/$DAYFLY_SIZE.env"']
@@ -133,6 +134,25 @@ def test_a_command_gets_raw_and_the_fields_and_no_shell(node: NodeProcess, tmp_p
         "DAYFLY_DIGEST": receipt["digest"],
         "DAYFLY_SIZE": str(len(raw.encode())),
     }
+
+
+def test_ctrl_c_at_a_terminal_lets_a_running_command_end(node: NodeProcess, tmp_path: Path) -> None:
+    """The terminal sends it to every process in front; the command is not, and its record is done."""
+    begun, go_on, state = tmp_path / "begun", tmp_path / "go", tmp_path / "state"
+    script = f"touch {begun}; while [ ! -e {go_on} ]; do sleep 0.01; done; echo done > {begun}"
+    arguments = ["watch", "--node", node.url, "--since", "all", "--prefix", "tty/", "--state", str(state)]
+    node.post("x", "tty/1")
+    with in_terminal([*COMMAND, *arguments, "--", "sh", "-c", script], ENVIRONMENT) as terminal:
+        wait_until(begun.exists, "the command runs")
+        terminal.press("\x03")
+        wait_until(lambda: "^C" in terminal.shown, "the terminal has sent the signal")
+        go_on.touch()
+        assert terminal.process.wait(30) == 130
+    assert begun.read_text() == "done\n"
+    with watching(tmp_path, state, node, "--prefix", "tty/") as it:
+        node.post("x", "tty/2")
+        wait_until(lambda: it.out.read_text().count("\n") == 1, "only what came later")
+        assert "tty/2" in it.out.read_text()
 
 
 def test_a_command_that_fails_is_run_again_and_then_passed_over(node: NodeProcess, tmp_path: Path) -> None:
