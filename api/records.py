@@ -142,7 +142,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
             page = await _page(node, position, prefix, limit if kind == JSON else 1)
             if wait_s and not page.records:
                 page = await _awaited(feeds, page, prefix, limit, wait_s, client_address(request.scope))
-                del headers["etag"]  # which was the empty page's
+                headers = _listing_headers(node, position, kind)  # those before were the empty page's
             if kind == JSON:
                 return _json(page, headers)
         response = Response(_lines(node, position, prefix, limit), 200, headers)
