@@ -64,16 +64,25 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
 
 
 async def _pieces(reader: Reader, feed: Feed, form: Lines | ServerSentEvents) -> AsyncGenerator[bytes]:
-    """Yield what there is to say until the node stops, and a sign of life at once and in every silence."""
+    """Yield what there is to say until the node stops, and a sign of life at once and in every silence.
+
+    A silence is one of the wire: records that come and are not wanted here do not end it.
+    """
     yield form.keep_alive(feed.cursor)  # the client has its cursor before anything has happened
+    keep_alive_s = reader.feeds.limits.keep_alive_s
+    due_s = trio.current_time() + keep_alive_s
     while not reader.feeds.closing:
         reader.listen()
         run = feed.take()
-        if run is not None:
+        if run is None:
+            with trio.move_on_at(due_s):
+                await reader.wait()
+        elif run.data:
             yield run.data
             reader.sent(run.records)
-            continue
-        with trio.move_on_after(reader.feeds.limits.keep_alive_s) as silence:
-            await reader.wait()
-        if silence.cancelled_caught:
+            due_s = trio.current_time() + keep_alive_s
+        else:
+            await trio.lowlevel.checkpoint()
+        if trio.current_time() >= due_s:
             yield form.keep_alive(feed.cursor)
+            due_s = trio.current_time() + keep_alive_s

@@ -185,6 +185,27 @@ async def test_a_silent_stream_shows_that_it_lives_and_where_it_is() -> None:
             assert event["event"] == "keepalive"
 
 
+async def test_a_stream_of_which_nothing_is_wanted_shows_that_it_lives_too() -> None:
+    """What others wrote, sooner than every silence is over, puts no sign of life off; the cursor moves on."""
+    async with live(feed_limits=FeedLimits(keep_alive_s=0.2)) as it, trio.open_nursery() as nursery:
+        lines = await it.stream("?prefix=a")
+
+        async def post_others() -> None:
+            while True:
+                post(it.node, "no")
+                await trio.sleep(0.02)
+
+        nursery.start_soon(post_others)
+        events = await lines.events(3)
+        assert {e["event"] for e in events} == {"keepalive"}
+        assert len({e["cursor"] for e in events}) == 3
+        post(it.node, "yes", "a")
+        while (event := await lines.event())["event"] == "keepalive":
+            pass
+        assert event["id"] == "a"
+        nursery.cancel_scope.cancel()
+
+
 async def test_feeds_end_at_once_when_the_node_stops() -> None:
     """A stream ends as a whole answer, sockets say where to go on."""
     async with live() as it:
