@@ -185,6 +185,13 @@ class Access:
         given = [value for name, value in headers if name == b"authorization"]
         return len(given) == 1 and self.credentials.right_of(given[0]) is Right.WRITE
 
+    def publishes(self, headers: Headers) -> bool:
+        """Whether a WebSocket that posts or listens, never both, is to post: whose credentials may only read
+        listens. Where none are set, any mean to post."""
+        if self.credentials.protect_writing:
+            return self.may_post(headers)
+        return not self.credentials.protect_reading and any(name == b"authorization" for name, _ in headers)
+
     def _check_credentials(
         self, headers: Headers, writes: bool, address: str, now_s: float
     ) -> Problem | None:

@@ -2,6 +2,7 @@
 
 The original had a listener that put each frame into Redis and a publisher that sent each on. Here the
 cluster is between the two, so any node does for either. Credentials that are wrong never get here: 401.
+Those that may only read are a listener's.
 """
 
 import trio
@@ -20,9 +21,7 @@ CODE_BY_STATUS = {413: TOO_LARGE, 503: TRY_LATER, 507: TRY_LATER, 429: TRY_LATER
 
 async def serve_broadcaster(feeds: Feeds, access: Access, socket: Socket) -> None:
     """Serve one socket. Raises Problem before it is accepted, Closed afterwards."""
-    if any(name == b"authorization" for name, _ in socket.headers):
-        if not access.may_post(socket.headers):
-            raise Problem("forbidden", "these credentials are good for reading only")
+    if access.publishes(socket.headers):
         with feeds.open("publish", socket.address):
             await socket.accept()
             await _publish(feeds, access, socket)
@@ -75,5 +74,5 @@ async def _listen(feeds: Feeds, socket: Socket) -> None:
 async def _hear_nothing(socket: Socket, scope: trio.CancelScope) -> None:
     """Wait for the end; a listener has nothing to say."""
     if await socket.receive() is not None:
-        raise Closed(POLICY, "to publish, connect with credentials (Authorization: Basic)")
+        raise Closed(POLICY, "this socket listens: to publish, connect with credentials that may write")
     scope.cancel()

@@ -61,7 +61,7 @@ def make_blueprint() -> Blueprint:
     @routes.get("/websocket")
     @operation(_BROADCASTER)
     async def broadcaster() -> Response:
-        """Hear each record's raw over a WebSocket; or, with credentials, make each frame a record."""
+        """Hear each record's raw; or, with credentials that may write, make a record of each frame."""
         raise Problem("upgrade-required", "connect to it with a WebSocket client", _UPGRADE)
 
     return routes

@@ -7,10 +7,11 @@ import pytest
 import trio
 
 from api import Access, Credentials, HttpLimits
-from tests.api.live import WebSocket, handshake, live, post
+from tests.api.live import Live, WebSocket, handshake, live, post
 from tests.api.rawhttp import RawClient, eventually, frame
 from tests.processes import cluster, wait_until
 
+PEN, EYE = sha256(b"pen").digest(), sha256(b"eye").digest()
 BASIC = f"Authorization: Basic {base64.b64encode(b'user:pwd').decode()}"
 
 
@@ -89,16 +90,46 @@ async def test_a_listener_that_talks_is_told_how_to_publish() -> None:
         assert "credentials" in reason
 
 
-@pytest.mark.parametrize(("given", "status"), [("user:pwd", 401), (":reader", 403), ("me:secret", 101)])
-async def test_credentials_that_may_not_write_are_never_taken_for_none(given: str, status: int) -> None:
-    """A refusal before the handshake; no socket that listens instead."""
-    known = Credentials("me", sha256(b"secret").digest(), read_token=sha256(b"reader").digest())
+async def holds(it: Live, records: int) -> None:
+    """Wait until the node holds so many records."""
+    await eventually(lambda: len(it.node) == records)
+
+
+@pytest.mark.parametrize(
+    ("known", "without", "reader", "writer", "wrong"),
+    [
+        (Credentials(), "listens", "publishes", "publishes", "publishes"),
+        (Credentials(write_token=PEN), "listens", 401, "publishes", 401),
+        (Credentials(read_token=EYE), 401, "listens", 401, 401),
+        (Credentials(write_token=PEN, read_token=EYE), 401, "listens", "publishes", 401),
+    ],
+    ids=["nothing set", "write token", "read token", "both"],
+)
+async def test_who_may_write_publishes_and_who_may_only_read_listens(
+    known: Credentials, without: object, reader: object, writer: object, wrong: object
+) -> None:
+    """Without any set, any publish. What is wrong is refused before the handshake; no listener is stored."""
+    expected = {"": without, ":eye": reader, ":pen": writer, "me:no": wrong}
     async with live(access=Access(credentials=known)) as it:
-        client = await it.server.client()
-        basic = f"Authorization: Basic {base64.b64encode(given.encode()).decode()}"
-        await client.say(handshake("/websocket", basic))
-        assert (await client.answer(head_only=True)).status == status
-        assert (+it.feeds.statistics.open == {"publish": 1}) is (status == 101)
+        for given, what in expected.items():
+            basic = f"Authorization: Basic {base64.b64encode(given.encode()).decode()}"
+            client, headers = await it.server.client(), [basic] if given else []
+            await client.say(handshake("/websocket", *headers))
+            answer = await client.answer(head_only=True)
+            if answer.status != 101:
+                assert answer.status == what
+                continue
+            assert +it.feeds.statistics.open == {"publish" if what == "publishes" else "raw": 1}
+            socket, held = WebSocket(client), len(it.node)
+            if what == "listens":
+                post(it.node, "heard")
+                assert await socket.text() == "heard"
+            await client.say(frame(b"said"))
+            if what == "listens":
+                assert (await socket.closed())[0] == 1008
+            await holds(it, held + 1)
+            await client.stream.aclose()
+            await eventually(lambda: not +it.feeds.statistics.open)
 
 
 async def test_what_an_address_may_post_bounds_its_frames_too() -> None:
