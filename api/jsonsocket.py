@@ -143,7 +143,8 @@ class Conversation:
     async def answer(self) -> None:
         """Answer what was said, then send each feed's next run; sleep when there is neither.
 
-        Ends when the client has ended and all it said is done: a post takes no reading of its answer.
+        Ends when the client has ended and all it said is done: a post takes no reading of its answer. Or
+        when the node stops; then each feed's end is told, in the time the server has for that.
         """
         while not self._feeds.closing:
             self._reader.listen()
@@ -166,7 +167,13 @@ class Conversation:
                 await trio.lowlevel.checkpoint()
             else:
                 await self._reader.wait()
-        raise Closed(GOING_AWAY, self.cursors)
+        await self._socket.send(self._ends())
+        raise Closed(GOING_AWAY, self.cursors if len(self._followed) == 1 else "")
+
+    def _ends(self) -> bytes:
+        """Say where each feed is: the reason of a close has no room for all, nor for names."""
+        ends = [Reply("unsubscribed", None, name, feed.cursor) for name, feed in self._followed.items()]
+        return b"".join([text_frame(_encode(end)) for end in ends])
 
     async def _replies(self) -> bytes:
         """Answer all that was said, in order; return the frames."""

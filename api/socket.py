@@ -14,7 +14,8 @@ from api.body import client_address
 from api.exchange import CUT
 
 GOING_AWAY: Final = 1001
-"""The node stops; connect to another, or again later, with the cursor in the reason."""
+"""The node stops; connect to another, or again later, with the cursor in the reason. (Who followed several
+feeds has been told each before.)"""
 
 UNSUPPORTED: Final = 1003
 """A binary message where only JSON as text is taken."""

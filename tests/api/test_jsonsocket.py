@@ -192,13 +192,37 @@ async def test_a_client_that_asks_and_does_not_read_is_held_up_and_then_cut() ->
         assert it.node.store_statistics().records > ASKED_MAX
 
 
-async def test_a_stopping_node_closes_with_1001_and_where_to_go_on() -> None:
-    """The cursor of each feed."""
+@pytest.mark.parametrize("count", [0, 1, FeedLimits().subscriptions_max])
+async def test_a_stopping_node_says_where_each_feed_is_and_closes_with_1001(count: int) -> None:
+    """By name and whole, however many there are; the reason has the cursor if there is but one."""
     async with live() as it:
         socket = await it.websocket("/v1/ws")
-        cursor = (await socket.ask(op="subscribe"))["cursor"]
+        await socket.ask(op="ping")
+        asked = [await socket.ask(op="subscribe", feed=f"feed {n}", since=f"{n + 1}h") for n in range(count)]
+        post(it.node, "x")
+        cursors: dict[str, str] = {}
+        while len(cursors) < count:
+            record = await socket.json()
+            cursors[record["feed"]] = record["cursor"]
         it.feeds.close()
-        assert await socket.closed() == (1001, cursor)
+        for each in asked:
+            end = {"event": "unsubscribed", "feed": each["feed"], "cursor": cursors[each["feed"]]}
+            assert await socket.json() == end
+        assert await socket.closed() == (1001, cursors["feed 0"] if count == 1 else "")
+        assert len(set(cursors.values())) == count
+
+
+async def test_a_client_that_does_not_read_delays_no_stop() -> None:
+    """What is said at the end has the time that the server's stop has."""
+    async with live(HttpLimits(graceful_timeout_s=0.3)) as it:
+        socket = await it.websocket("/v1/ws", receive_buffer=4096)
+        await socket.ask(op="subscribe")
+        for _ in range(100):
+            post(it.node, "x" * 100_000)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert 0 < it.feeds.statistics.records["ws"] < 100
+        it.feeds.close()
+        assert await it.server.stop() < HttpLimits().graceful_timeout_s
 
 
 @pytest.mark.parametrize(
