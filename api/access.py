@@ -23,6 +23,7 @@ import structlog
 from api.counts import ServerStatistics
 from api.errors import Problem
 from api.origin import SAFE_METHODS, check_host_and_origin
+from api.parse import count_lines
 from api.rates import AddressRates, is_own_machine
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/status"})
@@ -44,7 +45,12 @@ a day, where a secret of 8 random letters has 2 * 10^11. More than anybody misty
 TOLD_EVERY_S: Final = 60.0
 """Wrong credentials are logged, but at most once in this time: a guesser does not fill the log."""
 
+BATCH_ROUTE: Final = "/v1/records"
+"""The one route where a body may be many records; everywhere else it is one, whatever its type says."""
+
 Headers = Sequence[tuple[bytes, bytes]]
+
+_NDJSON: Final = b"application/x-ndjson"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("api.access")
 
@@ -156,17 +162,18 @@ class Access:
             problem = self._check_rate(address, now_s)
         return problem
 
-    def take_post(self, address: str, content_type: bytes, body: bytes, now_s: float) -> None:
+    def take_post(self, address: str, path: str, content_type: bytes, body: bytes, now_s: float) -> None:
         """Count the records of a post that is about to be answered, good or bad.
+
+        A batch counts as at most `BATCH_LINES_MAX` + 1: the longest debt that one request can make.
 
         Raises:
             Problem: others of this address came first and left no room.
         """
         if self._rates_of(address) is None:
             return
-        is_batch = content_type.partition(b";")[0].strip().lower() == b"application/x-ndjson"
-        lines = body.count(b"\n") + (not body.endswith(b"\n")) if is_batch else 1
-        self.take_posts(address, lines, now_s)
+        is_batch = path == BATCH_ROUTE and content_type.partition(b";")[0].strip().lower() == _NDJSON
+        self.take_posts(address, count_lines(body) if is_batch else 1, now_s)
 
     def take_posts(self, address: str, records: int, now_s: float) -> None:
         """Count so many records that are about to be posted. Raises Problem as `take_post`."""

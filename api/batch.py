@@ -3,15 +3,12 @@
 import msgspec
 
 from api.errors import Problem
-from api.parse import parse_lines
+from api.parse import BATCH_LINES_MAX, parse_lines
 from api.posting import newly_stored, not_saved, outcome
 from api.receipts import Wait, begin
 from api.views import ReceiptView, receipt_view, receipt_views
 from node.exports import Node, PostedRecord, Receipt
 from validator import Record
-
-BATCH_LINES_MAX = 10_000
-"""Lines of one batch: a second's work, so that a client learns of trouble soon."""
 
 BATCH_SLICE = 200
 """Lines taken before other tasks get a turn: about 2 ms. A batch also waits there for the cluster

@@ -68,14 +68,12 @@ class LeanHTTP(TrioASGIHTTPConnection):
             whole = await self._read(body, guard.limits.body_timeout_s, receive)
             if whole is None:
                 return
-            if is_writing(self.scope["method"], self.scope["path"]):
-                guard.access.take_post(
-                    client_address(self.scope), self._header(b"content-type"), whole, trio.current_time()
-                )
+            path, kind = self.scope["path"], self._header(b"content-type")
+            if is_writing(self.scope["method"], path):
+                now_s = trio.current_time()
+                guard.access.take_post(client_address(self.scope), path, kind, whole, now_s)
             if fast_path := self._fast_path():
-                reply = await fast_path.handle(
-                    self.scope["path"].encode(), self._header(b"content-type"), whole
-                )
+                reply = await fast_path.handle(path.encode(), kind, whole)
                 body.release()
                 await _send_whole(send, *reply)
                 return

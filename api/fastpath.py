@@ -71,7 +71,7 @@ class FastPath:
             if problem is not None:
                 return Reply.refusing(problem, path)
             content_type = next((value for name, value in headers if name == b"content-type"), b"")
-            access.take_post(address, content_type, body, now_s)
+            access.take_post(address, path, content_type, body, now_s)
             return await self.handle(target, content_type, body)
         except Problem as problem:
             return Reply.refusing(problem, path)

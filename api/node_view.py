@@ -2,11 +2,10 @@
 
 import msgspec
 
-from api.batch import BATCH_LINES_MAX
 from api.counts import ServerCounts, ServerStatistics
 from api.feeds import FeedCounts, FeedLimits, Feeds
 from api.limits import HttpLimits
-from api.parse import JSON_DEPTH_MAX, WAIT_TIMEOUT_S_MAX
+from api.parse import BATCH_LINES_MAX, JSON_DEPTH_MAX, WAIT_TIMEOUT_S_MAX
 from api.records import LIMIT_MAX
 from node.exports import (
     LINK_LIMITS,

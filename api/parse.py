@@ -42,6 +42,9 @@ JSON_STRINGS_MAX = 250_000
 """Strings looked at besides the texts of known fields, in a document that has brackets enough to be too deep.
 A million of them keep the loop for 55 ms, more than anything may."""
 
+BATCH_LINES_MAX = 10_000
+"""Lines of one batch: a second's work, so that a client learns of trouble soon."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"?'
@@ -78,6 +81,17 @@ def parse_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
             "bad-json", f"the JSON nests deeper than {JSON_DEPTH_MAX} levels, or is all brackets or strings"
         )
     return value
+
+
+def count_lines(body: bytes) -> int:
+    """Count the lines of a batch that may be records, to `BATCH_LINES_MAX` and one: then it is refused whole.
+
+    Empty ones are none. What is behind the last line that is looked at counts as one, whatever it is: 8 MiB
+    of line ends cost 0.5 ms in place of 2.4 for counting them all, lines of 1 KiB 2.9 in place of 2.2
+    (measured).
+    """
+    lines = body.split(b"\n", BATCH_LINES_MAX)
+    return len(lines) - lines.count(b"") - lines.count(b"\r")
 
 
 def parse_lines(lines: Sequence[bytes], decoder: msgspec.json.Decoder[T]) -> list[T | Problem]:

@@ -10,6 +10,7 @@ import structlog.testing
 from api.access import GUESSES_BURST, GUESSES_PER_S, POSTS_PER_S, Access, Credentials, Right
 from api.counts import ServerStatistics
 from api.errors import Problem
+from api.parse import BATCH_LINES_MAX
 
 
 def digest(text: str) -> bytes:
@@ -188,11 +189,17 @@ def test_a_guesser_writes_one_line_a_minute_into_the_log() -> None:
     assert "guess" not in str(logs)
 
 
-def take(access: Access, count: int, address: str, content_type: bytes = b"text/plain") -> str | None:
+def take(
+    access: Access,
+    count: int,
+    address: str,
+    content_type: bytes = b"text/plain",
+    path: str = "/v1/records",
+) -> str | None:
     """Post `count` times a body of three lines; return the first refusal's code and wait."""
     for _ in range(count):
         try:
-            access.take_post(address, content_type, b"1\n2\n3", 0.0)
+            access.take_post(address, path, content_type, b"1\n2\n3", 0.0)
         except Problem as problem:
             return f"{problem.code} {problem.headers['retry-after']}"
     return None
@@ -202,8 +209,38 @@ def test_the_line_end_of_a_batch_is_no_record() -> None:
     """A batch of one line, ended as NDJSON is, costs what a post of one record does."""
     access = Access(posts_per_s=6)
     for _ in range(6):
-        access.take_post("10.0.0.1", b"application/x-ndjson", b'{"raw":"hi"}\n', 0.0)
+        access.take_post("10.0.0.1", "/v1/records", b"application/x-ndjson", b'{"raw":"hi"}\n', 0.0)
     assert take(access, 1, "10.0.0.1") == "too-many 1"
+
+
+@pytest.mark.parametrize(
+    ("body", "records"),
+    [
+        (b"", 0),
+        (b"\n" * 8_000_000, 1),  # what stands behind the last line that is looked at is not looked at
+        (b"\r\n" * 100, 0),
+        (b"1\n\n2\n\n", 2),
+        (b"1\n" * (BATCH_LINES_MAX - 1), BATCH_LINES_MAX - 1),
+        (b"1\n" * BATCH_LINES_MAX, BATCH_LINES_MAX),
+        (b"1\n" * BATCH_LINES_MAX + b"1", BATCH_LINES_MAX + 1),
+        (b"1\n" * 4_000_000, BATCH_LINES_MAX + 1),
+    ],
+    ids=["none", "ends", "crlf", "gaps", "below", "full", "beyond", "far"],
+)
+def test_a_batch_is_charged_what_can_become_records(body: bytes, records: int) -> None:
+    """Not its empty lines, and of those that are too many one: no request makes a longer debt."""
+    access = Access(posts_per_s=1)
+    access.take_post("10.0.0.1", "/v1/records", b"application/x-ndjson", body, 0.0)
+    wait_s = int((take(access, 1, "10.0.0.1") or "too-many 0").split()[1])
+    assert wait_s == records
+
+
+@pytest.mark.parametrize("path", ["/postNewData", "/v1/records/id"])
+def test_a_body_is_one_record_where_there_are_no_batches(path: str) -> None:
+    """Whatever type it says it has."""
+    access = Access(posts_per_s=6)
+    assert take(access, 6, "10.0.0.1", b"application/x-ndjson", path) is None
+    assert take(access, 1, "10.0.0.1", b"application/x-ndjson", path) == "too-many 1"
 
 
 def test_posts_are_counted_by_record_and_address() -> None:
