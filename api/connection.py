@@ -6,7 +6,8 @@ a timer task per request. Here:
 
 - one scope around the reading loop is the only timer: its deadline is moved as the connection goes from
   head to request to idle to closing, and costs no task;
-- one scope around all tasks is the linger: once the client is gone, handlers have a little time left;
+- one scope around all tasks is the linger: once the client is gone, handlers have a little time left, and
+  theirs when it has only shut its sending side;
 - the first write after a read goes to the kernel at once; only what it does not take has to wait;
 - a write has a deadline, and whatever stops it short, the connection is reset: half a message is no message;
 - closing means: shut the sending side, read and drop until the client closes too, then close.
@@ -16,7 +17,7 @@ import math
 import os
 import ssl
 import struct
-from socket import SO_LINGER, SOL_SOCKET
+from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_INFO
 from typing import Final
 
 import trio
@@ -41,6 +42,12 @@ two packets, microseconds apart; longer than this the ordinary way and its time 
 
 WRITE_BYTES: Final = 64 * 1024
 """Bytes of one deadlined write: `write_timeout_s` is a promise about this much."""
+
+RESET_LOOK_S: Final = 1.0
+"""How often a half-closed connection is looked at for a reset: its end was read, so no event tells."""
+
+_TCP_CLOSE: Final = 7
+"""The state of a connection that was reset, the first byte of TCP_INFO (Linux, tcp_states.h)."""
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -75,6 +82,7 @@ class GuardedConnection(TCPServer):
         self._client_ended = False
         self._may_write_now = False
         self._was_cut = False
+        self._left_s = 0.0
 
     async def run(self) -> None:
         """Serve the connection; let nothing but cancellation and the interpreter's own exceptions out.
@@ -145,39 +153,56 @@ class GuardedConnection(TCPServer):
         self._count_cut(self._life.cancelled_caught)
 
     async def _read_data(self) -> None:
-        """Read to the end of the connection, then give the tasks that are left `linger_timeout_s`.
+        """Read to the end of the connection, then give the tasks that are left their time.
 
         Stock has no deadline for a head, and none for handlers whose client is gone.
         """
+        half_closed = False
         self._guard.idle.add(self._reading)
         self._reading.deadline = trio.current_time() + self._limits.head_timeout_s
         self._idle = False  # the first head has its deadline already
         if self.context.terminated.is_set():
             self._reading.cancel()  # accepted in the last moment
         with self._reading:
-            await self._read_requests()
+            half_closed = await self._read_requests()
             await self._drain()
         self._client_ended = True
         if self._reading.cancelled_caught and not (self._idle or self._http.finished):
             self._count_cut(not self.context.terminated.is_set())
-        self._life.deadline = trio.current_time() + self._limits.linger_timeout_s
-        await self._http.hang_up()
+        await self._outlast(half_closed)
 
-    async def _read_requests(self) -> None:
+    async def _outlast(self, half_closed: bool) -> None:
+        """Give the tasks that are left `linger_timeout_s`; more when their client may still read the answer.
+
+        A client that has shut its sending side looks like one that is gone until something is sent to it.
+        """
+        limits = self._limits
+        self._left_s = limits.half_closed_timeout_s if half_closed else limits.linger_timeout_s
+        self._life.deadline = trio.current_time() + self._left_s
+        await self._http.hang_up()
+        if half_closed:
+            socket, self._reading = self._transport.socket, trio.CancelScope()
+            with self._reading:  # ended by the end of the answer, or a write that fails
+                while socket.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0] != _TCP_CLOSE:  # noqa: ASYNC110 - see above
+                    await trio.sleep(RESET_LOOK_S)
+            await self._outlast(half_closed=False)
+
+    async def _read_requests(self) -> bool:
+        """Read while anything comes; return whether a client that may still read awaits an answer."""
         while True:
             try:
                 data = await self._receive()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return
+                return False
             if self._http.finished:
-                return  # these bytes came after the last answer
+                return False  # these bytes came after the last answer
             self._may_write_now = True
             if self._idle and data:
                 self._idle = False
                 self._reading.deadline = trio.current_time() + self._limits.head_timeout_s
             await self._http.handle(RawData(bytes(data)))
             if not data:
-                return
+                return self._http.answering
 
     async def _receive(self) -> bytes | bytearray:
         """Receive something; a body that the fast path awaits has `FAST_WAIT_S` to come."""
@@ -222,7 +247,8 @@ class GuardedConnection(TCPServer):
         if self._http.finished:
             return
         self._http.finished = True
-        self._reading.deadline = trio.current_time() + self._limits.linger_timeout_s
+        drain_s = 0.0 if self._client_ended else self._limits.linger_timeout_s
+        self._reading.deadline = trio.current_time() + drain_s
         async with self.send_lock:
             try:
                 await self._stream.send_eof()
@@ -238,7 +264,7 @@ class GuardedConnection(TCPServer):
         sent = not rest or await self._write_rest(rest)
         if self._client_ended and sent:
             # Its side is shut, but it takes what we send: it is there.
-            self._life.deadline = trio.current_time() + self._limits.linger_timeout_s
+            self._life.deadline = trio.current_time() + self._left_s
 
     def _write_now(self, data: bytes) -> int:
         """Hand the kernel what it takes at once, if it is the first write since the last read.

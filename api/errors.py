@@ -61,7 +61,7 @@ TITLE_BY_CODE: Final[dict[str, str]] = {
     "too-many": "Too much came from this address",
     "not-found": "There is nothing here",
     "method": "This route does not take that method",
-    "timeout": "The request took too long to arrive",
+    "timeout": "The request took too long",
     "id-conflict": "Another raw is stored under this id",
     "too-large": "The request is too large",
     "bad-host": "This node does not answer to that host name",

@@ -5,12 +5,13 @@ the others their turn. Stock returns at once without a checkpoint, and one loop 
 WebSocket then freezes the whole process.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, cast
 
 import trio
 from hypercorn.protocol.events import Body, Data, Event, StreamClosed
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent
 from wsproto.connection import ConnectionState
@@ -18,8 +19,13 @@ from wsproto.events import CloseConnection, Message, Ping
 from wsproto.events import Event as WSEvent
 from wsproto.frame_protocol import CloseReason
 
+from api.errors import Problem, render
+
 CUT: Final = "slow"
 """The `reason` of a disconnect message when the client took nothing for the time of a write."""
+
+LAST_WORD_S: Final = 0.5
+"""How long the answer for an application that was cancelled may take: it fits any buffer that has room."""
 
 
 def _disconnect(message: ASGIReceiveEvent, cut: bool) -> ASGIReceiveEvent:
@@ -48,12 +54,27 @@ class GuardedHTTPStream(HTTPStream):
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """Pass a message on; once the exchange is over, drop it and let others run.
 
-        Stock hands messages for a closed stream to h11, which raises.
+        Stock hands messages for a closed stream to h11, which raises, and answers for an application that
+        has ended without a word with an empty 500.
         """
         if not self.closed:
+            if message is None and self.state is ASGIHTTPState.REQUEST:
+                await self._answer_instead()
             await super().app_send(message)
         elif message is not None:
             await trio.lowlevel.checkpoint()
+
+    async def _answer_instead(self) -> None:
+        """Answer with a problem what the application did not answer: it failed, or was cancelled."""
+        problem = Problem("internal", "the node failed to answer; what went wrong is logged")
+        if trio.current_effective_deadline() == -math.inf:
+            problem = Problem("timeout", "the node gave up before the answer was ready; the work may be done")
+        status, headers, body = render(problem, self.scope["path"])
+        wire = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        wire.append((b"content-length", b"%d" % len(body)))
+        with trio.move_on_after(LAST_WORD_S, shield=True):
+            await super().app_send({"type": "http.response.start", "status": status, "headers": wire})
+            await super().app_send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def hang_up(self, cut: bool) -> None:
         """Tell the application that the client sends no more, without closing the exchange.

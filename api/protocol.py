@@ -103,6 +103,11 @@ class GuardedH11(H11Protocol):
         """Whether a request may take the fast path if its body comes with the next bytes."""
         return self._awaited is not None
 
+    @property
+    def answering(self) -> bool:
+        """Whether an HTTP request is in hand."""
+        return isinstance(self.stream, GuardedHTTPStream)
+
     async def go_on(self) -> None:
         """Wait for that body no longer."""
         await self._handle_events()

@@ -91,6 +91,11 @@ class RawClient:
         with trio.fail_after(PATIENCE_S):
             await self.stream.send_all(data)
 
+    async def reset(self) -> None:
+        """Leave without a goodbye."""
+        self.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await self.stream.aclose()
+
     async def more(self) -> bytes:
         """Receive something; b"" at the end of the connection or its reset."""
         with trio.fail_after(PATIENCE_S):

@@ -179,14 +179,18 @@ async def test_a_hang_up_does_not_cancel_the_handler() -> None:
         assert app.stored == [b"abc"]
 
 
-async def test_a_handler_does_not_outlive_its_client_for_ever() -> None:
-    """After the linger time it is cancelled and the connection is counted as cut."""
+@pytest.mark.parametrize("is_reset", [True, False])
+async def test_a_handler_does_not_outlive_its_client_for_ever(is_reset: bool) -> None:
+    """After its time it is cancelled and its connection counted as cut: who only closed may still read."""
     app = QuartApp()
-    async with running(app.asgi, HttpLimits(linger_timeout_s=0.1)) as server:
+    limits = HttpLimits(
+        linger_timeout_s=0.1 if is_reset else 60, half_closed_timeout_s=60 if is_reset else 0.1
+    )
+    async with running(app.asgi, limits) as server:
         client = await server.client()
         await client.say(post(b"abc", "/slow"))
         await eventually(lambda: app.waiting == 1)
-        await client.stream.aclose()
+        await (client.reset() if is_reset else client.stream.aclose())
         await server.all_closed()
         assert (app.stored, server.statistics.snapshot().connections_cut) == ([], 1)
 

@@ -275,8 +275,8 @@ async def test_a_client_that_shuts_its_sending_side_still_gets_its_answer() -> N
 
 
 async def test_a_half_closed_client_that_reads_slowly_gets_a_long_answer() -> None:
-    """The linger time starts anew with whatever it takes: it is there."""
-    async with running(PlainApp(), HttpLimits(linger_timeout_s=0.3)) as server:
+    """Its time starts anew with whatever it takes: it is there."""
+    async with running(PlainApp(), HttpLimits(half_closed_timeout_s=0.3)) as server:
         client = await server.client(receive_buffer=65536)
         await client.say(GET.replace(b" / ", b" /large "))
         await client.stream.send_eof()
