@@ -20,7 +20,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from api.access import is_writing
 from api.errors import Problem, render
-from api.exchange import CUT
+from api.exchange import CUT, ENDED_EXTENSION
 from api.fastpath import FastPath
 from api.guard import Guard, no_room
 from api.limits import HttpLimits
@@ -111,6 +111,11 @@ class LeanHTTP(TrioASGIHTTPConnection):
         fast_path = extensions.get(FAST_PATH_EXTENSION)
         return fast_path if fast_path is not None and fast_path.handles(self.scope) else None
 
+    def _is_over(self) -> bool:
+        """Whether nobody takes what is sent any more."""
+        extensions = cast("dict[str, Callable[[], bool]]", self.scope["extensions"])
+        return ENDED_EXTENSION in extensions and extensions[ENDED_EXTENSION]()
+
     def _announced_bytes(self) -> int:
         return int(self._header(b"content-length") or 0)  # h11 has checked the digits
 
@@ -120,6 +125,9 @@ class LeanHTTP(TrioASGIHTTPConnection):
 
     async def _send_response(self, send: ASGISendCallable, response: Response | WerkzeugResponse) -> None:
         """Send an answer: whole ones in one message, streams piece by piece without a time limit.
+
+        A stream ends when the connection does: what others wait for is not made for nobody (a listing of
+        100,000 records would be 0.2 s of CPU for each client that resets at once).
 
         The base cuts every answer after RESPONSE_TIMEOUT without a word; a stuck client is the
         connection's business. A HEAD request does not run the stream at all.
@@ -140,6 +148,8 @@ class LeanHTTP(TrioASGIHTTPConnection):
                         data = piece.encode() if isinstance(piece, str) else piece
                         await send({"type": "http.response.body", "body": data, "more_body": True})
                         await trio.lowlevel.checkpoint()  # a send to nobody does not yield
+                        if self._is_over():
+                            return
         await send({"type": "http.response.body", "body": whole, "more_body": False})
 
     async def _send_live(

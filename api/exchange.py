@@ -24,6 +24,10 @@ from api.errors import Problem, render
 CUT: Final = "slow"
 """The `reason` of a disconnect message when the client took nothing for the time of a write."""
 
+ENDED_EXTENSION: Final = "dayfly.ended"
+"""Where a scope's extensions have a function that tells whether the connection is over, so that nobody takes
+what is sent. A disconnect message does not tell: who has shut the sending side may still read."""
+
 LAST_WORD_S: Final = 0.5
 """How long the answer for an application that was cancelled may take: it fits any buffer that has room."""
 

@@ -38,7 +38,7 @@ from hypercorn.typing import (
 )
 
 from api.errors import CODE_BY_HEAD_STATUS, PROBLEM_JSON, Problem, problem_json
-from api.exchange import GuardedHTTPStream, GuardedWSStream
+from api.exchange import ENDED_EXTENSION, GuardedHTTPStream, GuardedWSStream
 from api.fastpath import FastPath, Headers
 from api.heads import is_websocket, refusal_status
 from api.limits import HttpLimits
@@ -125,13 +125,14 @@ class GuardedH11(H11Protocol):
         sync_spawn: Callable[..., object],
         call_soon: Callable[..., object],
     ) -> None:
-        """Call the application so that its first look at the body sends the awaited 100."""
+        """Call the application so that its first look at the body sends the awaited 100; tell of our end."""
 
         async def continue_and_receive() -> ASGIReceiveEvent:
             if self.connection.they_are_waiting_for_100_continue:
                 await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
             return await receive()
 
+        cast("dict[str, dict[str, object]]", scope)["extensions"][ENDED_EXTENSION] = lambda: self.finished
         awaited = self.connection.they_are_waiting_for_100_continue
         asked = continue_and_receive if awaited else receive
         await self._framework(scope, asked, send, sync_spawn, call_soon)

@@ -230,6 +230,21 @@ async def test_a_stream_comes_whole_and_others_are_served_meanwhile() -> None:
         await client.until(b"\r\n1999\n\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("half_closed", [False, True])
+async def test_a_stream_ends_when_its_client_is_gone(half_closed: bool) -> None:
+    """Nothing more is made of it, long before a handler's time is over; also after a half-close."""
+    app = QuartApp()
+    async with running(app.asgi, HttpLimits(linger_timeout_s=60)) as server:
+        client = await server.client()
+        await client.say(b"GET /stream/2000000000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        if half_closed:
+            await client.stream.send_eof()
+        await client.take(100_000)
+        await client.reset()
+        await server.all_closed()
+        assert server.statistics.connections_cut == 0
+
+
 async def test_a_stream_of_nothing_freezes_nobody() -> None:
     """Empty pieces cause no write, so nothing but the server's own checkpoint gives others a turn."""
     async with running(QuartApp().asgi, HttpLimits(graceful_timeout_s=0.1)) as server:
