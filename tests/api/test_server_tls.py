@@ -139,6 +139,20 @@ async def test_a_deaf_client_is_cut_over_tls_too(files: tuple[Path, Path]) -> No
             assert (await client.ask(GET)).status == 200
 
 
+async def test_a_handler_that_is_given_up_is_answered_over_tls_too(files: tuple[Path, Path]) -> None:
+    """The last word is written though the handler's task is cancelled already."""
+    app = PlainApp()
+    async with running(app, HttpLimits(graceful_timeout_s=0.3), tls=server_context(*files)) as server:
+
+        async def stop() -> None:
+            await eventually(lambda: app.waiting == 1)
+            assert await server.stop() < 1.3
+
+        async with TlsClient(server, files) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            assert (await client.ask(GET.replace(b" / ", b" /wait "))).status == 408
+
+
 async def test_the_stop_does_not_wait_for_a_handshake(files: tuple[Path, Path]) -> None:
     """Neither for one that has not come nor for an idle connection."""
     limits = HttpLimits(graceful_timeout_s=0.5)
