@@ -12,6 +12,7 @@ fetched from the peers later. When the disk has room again the line is written a
 restart.
 
 Rows that look over at the start are not shown, and stay in the file for a while: the clock may be wrong.
+Rows for which lower limits left no room stay hidden too, until their life is over.
 """
 
 import time
@@ -25,9 +26,9 @@ from storage.restore import JournalReport, Progress, restore
 from validator import Record, key_bound
 
 HIDDEN_KEPT_S = 600.0
-"""How long rows that look over at the start stay in the file, and how long it is from one judgement of those
-that are still there to the next. Our choice: a machine that starts with a wrong clock hears the time from its
-network within a minute or two, and ten minutes more on the disk are little beside a life of a day."""
+"""How long rows that look over at the start stay in the file; then, and again after each such time, all rows
+that memory was not given are judged. Our choice: a machine that starts with a wrong clock hears the time from
+its network within a minute or two, and ten minutes more on the disk are little beside a life of a day."""
 
 
 class JournalBehind(StoreFull):

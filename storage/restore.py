@@ -72,7 +72,8 @@ class Restored:
     """An open journal that matches the store, but for what is still to be written.
 
     Attributes:
-        file: the journal. bound: rows with keys below look over; empty if there are none.
+        file: the journal. bound: all its rows that the store was not given have keys below; empty if there
+            are none.
         adds: records that the store holds and the file lacks. drops: those for which it is the other way.
         report: as above.
     """
@@ -97,6 +98,7 @@ class _Replay:
     expired: int = 0
     superseded: int = 0
     left_out: int = 0
+    bound: bytes = b""
     unreadable: set[bytes] = field(default_factory=set[bytes])
     drops: list[Record] = field(default_factory=list[Record])
 
@@ -106,6 +108,7 @@ class _Replay:
         for record, answer in zip(records, self.store.add_many(records, self.wall_ms), strict=True):
             if isinstance(answer, StoreFull):
                 self.left_out += 1
+                self.bound = max(self.bound, record.key + b"\0")  # the next key: its row is below
                 continue
             if isinstance(answer, Stored):
                 new.append(record)
@@ -120,6 +123,7 @@ class _Replay:
     def read(self, file: JournalFile, bound: bytes) -> None:
         """Offer all rows from `bound` on. Raises JournalDamaged at the first that is not as written."""
         self.expired, self.total = file.count(bound)
+        self.bound = bound if self.expired else b""
         last, some = b"", list[Record]()
         for n, row in enumerate(file.rows(bound)):
             record = parse_row(*row)
@@ -194,8 +198,7 @@ def restore(
         damaged_path=aside,
         unreadable=sum(not store.has(key[8:]) for key in replay.unreadable),
     )
-    bound = key_bound(wall_ms - ttl_ms + 1) if replay.expired else b""
-    return Restored(file, bound, new, replay.drops, report)
+    return Restored(file, replay.bound, new, replay.drops, report)
 
 
 def _read(directory: DataDir, replay: _Replay, log: WriteAheadLog) -> JournalFile:
