@@ -1,6 +1,7 @@
 """Where a watch goes on, what it leaves out, and what it may forget, without any node."""
 
 import json
+import time
 from random import Random
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 
 from node.following import (
     PURGE_LATE_MS,
+    PURGE_SHARE,
     SAVED_MAX,
     Delivery,
     Following,
@@ -76,6 +78,31 @@ def test_what_is_remembered_is_bounded_by_life_and_by_number() -> None:
     assert len(old) == 2
     old.add(record("z", time_stamp=11 + PURGE_LATE_MS))
     assert len(old) == 2
+
+
+def test_what_goes_is_bounded_in_time_too() -> None:
+    """A record that drives another out costs what it did before any had to go, and few are kept besides."""
+    count = 30_000
+    seen = Seen(count_max=count)
+    some = [record(f"{i}") for i in range(4 * count)]
+    took_s: list[float] = []
+    for start in range(0, len(some), count):
+        before_s = time.thread_time()
+        for each in some[start : start + count]:
+            seen.add(each)
+        took_s.append(time.thread_time() - before_s)
+        assert count <= len(seen) <= count + count // PURGE_SHARE
+    assert max(took_s[1:]) < 4 * took_s[0], took_s
+
+
+def test_all_that_is_over_goes_however_much_came_between() -> None:
+    """A day of records ends while few come: a 64th as many drive out the rest."""
+    seen = Seen()
+    for i in range(6_400):
+        seen.add(record(f"{i}", life_ms=10))
+    for i in range(101):
+        seen.add(record(f"new {i}", time_stamp=1011 + PURGE_LATE_MS))
+    assert len(seen) <= 101
 
 
 # --- where to go on -------------------------------------------------------------------------------------
