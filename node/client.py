@@ -13,7 +13,6 @@ of `dayfly` are built on this.
 
 import http.client
 import json
-import ssl
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from node.connect import NodeAddress
 from node.following import Page, Record, WatchState
 from node.ids import new_id
 from node.reach import Reach
-from node.request import JSON, OCTETS, PAGE_RECORDS, NodeRefused, NodeUnreachable, connect, refusal, send
+from node.request import JSON, OCTETS, PAGE_RECORDS, Answer, NodeRefused, NodeUnreachable, connect, send
 from node.watching import Watch
 
 __all__ = [
@@ -112,7 +111,7 @@ class Client:
             body = json.dumps({"id": id, "raw": text, "signature": signature}).encode()
             asked = self.ask("POST", f"/v1/records{query}", body, content_type=JSON)
         with asked as answer:
-            return msgspec.json.decode(answer.read(), type=Receipt)
+            return answer.decode(Receipt)
 
     def list(self, *, since: str = "all", prefix: str = "") -> Iterator[Record]:
         """Yield living records in the order they arrived at the first node that answers.
@@ -140,13 +139,13 @@ class Client:
     def _page(self, since: str, prefix: str) -> Page:
         query = urlencode({"since": since, "prefix": prefix, "limit": PAGE_RECORDS})
         with self.ask("GET", f"/v1/records?{query}") as answer:
-            return msgspec.json.decode(answer.read(), type=Page)
+            return answer.decode(Page)
 
     def get(self, id: str) -> Record | None:
         """Return the record held under this id, or None. Raises NodeRefused, NodeUnreachable."""
         try:
             with self.ask("GET", f"/v1/records/{quote(id, safe='')}") as answer:
-                return msgspec.json.decode(answer.read(), type=Record)
+                return answer.decode(Record)
         except NodeRefused as refused:
             if refused.code == "not-found":
                 return None
@@ -155,8 +154,7 @@ class Client:
     def show(self, path: str) -> dict[str, Any]:
         """Read what a node shows of itself: `/v1/node` or `/v1/peers`. Errors as for `list`."""
         with self.ask("GET", path) as answer:
-            shown: dict[str, Any] = json.load(answer)
-            return shown
+            return answer.decode(dict[str, Any])
 
     def watch(self, *, since: str = "now", prefix: str = "", resume: WatchState | None = None) -> Watch:
         """Follow records as they come, for ever, moving to another node when one goes away.
@@ -181,13 +179,14 @@ class Client:
         body: bytes | None = None,
         accept: str = JSON,
         content_type: str = OCTETS,
-    ) -> Generator[http.client.HTTPResponse]:
+    ) -> Generator[Answer]:
         """Send one request to the first node that answers and give its successful answer.
 
         A POST that was sent and not answered may have been done: it is not repeated elsewhere.
 
         Raises:
-            NodeRefused: by the first that answered. NodeUnreachable: none did, or its answer broke off.
+            NodeRefused: by the first that answered. NodeUnreachable: none did, or its answer broke off;
+                also by reading what is given.
             BadOption: an address or a credential cannot be used.
         """
         troubles: list[str] = []
@@ -197,7 +196,8 @@ class Client:
             try:
                 connect(address, connection)
                 sent = True
-                answer = send(address, connection, method, path, body, accept, content_type)
+                response = send(address, connection, method, path, body, accept, content_type)
+                answer = Answer(address, response)
                 break
             except NodeUnreachable as error:
                 connection.close()
@@ -207,18 +207,8 @@ class Client:
         else:
             raise NodeUnreachable("; ".join(troubles))
         try:
-            if answer.status >= 400:
-                raise refusal(answer)
+            answer.check()
             yield answer
-        except (
-            http.client.HTTPException,
-            ConnectionResetError,
-            TimeoutError,
-            ssl.SSLError,
-            ValueError,
-        ) as error:
-            why = f"what answers at {address.node} broke off or is no dayfly node ({error})"
-            raise NodeUnreachable(why) from None
         finally:
             connection.close()
 

@@ -1,14 +1,12 @@
 """The commands that talk to a node over HTTP: `post`, `list`, `peers`."""
 
-import http.client
 import json
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import click
@@ -16,8 +14,7 @@ import msgspec
 
 from node.client import Client, NodeRefused, NodeUnreachable, Receipt
 from node.connect import BadOption, NodeAddress, node_options
-from node.following import Record
-from node.request import JSON, NDJSON, OCTETS, lines
+from node.request import JSON, NDJSON, OCTETS, Answer
 
 COLUMN_GAP, LAST_COLUMN_MIN, OTHER_COLUMNS_MAX = 3, 12, 40
 """Cells of a table: between columns, of the last one at least, of any other at most."""
@@ -94,8 +91,7 @@ def post(
     given = {"wait": wait, "timeout": timeout}
     query = urlencode({k: v for k, v in given.items() if v is not None})
     with _ask(node, method, f"{path}?{query}".rstrip("?"), body, content_type=kind) as answer:
-        shown = json.load(answer)
-        receipt = msgspec.convert(shown, Receipt)
+        shown, receipt = answer.decode(dict[str, Any]), answer.decode(Receipt)
     reach = receipt.reach
     if _as_json(as_json):
         click.echo(json.dumps(shown))
@@ -129,12 +125,11 @@ def list_records(
     query = urlencode({k: v for k, v in given.items() if v is not None})
     with _ask(node, "GET", f"/v1/records?{query}", accept=NDJSON) as answer:
         if _as_json(as_json):
-            for line in chain.from_iterable(lines(answer.read1)):
-                msgspec.json.decode(line, type=Record)  # also finds a line that was cut off
+            for line, _ in answer.records():
                 # What is no ASCII could be a control character to a terminal; a pipe gets the node's bytes.
                 click.echo(json.dumps(json.loads(line)) if sys.stdout.isatty() else line)
             return
-        rows = [msgspec.json.decode(line, type=Record) for line in chain.from_iterable(lines(answer.read1))]
+        rows = [record for _, record in answer.records()]
     _table(
         ["id", "age", "left", "size", "raw"],
         [
@@ -177,8 +172,7 @@ class _Peers(msgspec.Struct):
 def peers(node: NodeAddress, as_json: bool) -> None:
     """Show whom a node is linked with, and whom it cannot reach and why."""
     with _ask(node, "GET", "/v1/peers") as answer:
-        shown = json.load(answer)
-        found = msgspec.convert(shown, _Peers)
+        shown, found = answer.decode(dict[str, Any]), answer.decode(_Peers)
     if _as_json(as_json):
         for peer in shown["peers"]:
             click.echo(json.dumps(peer))
@@ -235,7 +229,7 @@ def _ask(
     body: bytes | None = None,
     accept: str = JSON,
     content_type: str = OCTETS,
-) -> Generator[http.client.HTTPResponse, None, None]:
+) -> Generator[Answer, None, None]:
     """Send one request and give its successful answer; any other outcome ends the process with a reason."""
     with ending(), client_of(node).ask(method, path, body, accept, content_type) as answer:
         yield answer

@@ -124,7 +124,7 @@ def _ask(client: Client) -> Answers:
 def _text(client: Client, path: str) -> tuple[int, str]:
     try:
         with client.ask("GET", path) as answer:
-            return answer.status, answer.read(1000).decode().strip()
+            return answer.status, answer.text(1000).strip()
     except NodeRefused as refused:
         return refused.status, str(refused)
 

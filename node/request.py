@@ -4,10 +4,15 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from typing import TypeVar
+
+import msgspec
 
 from node.connect import NodeAddress
+from node.following import Record
 
 JSON, NDJSON, OCTETS = "application/json", "application/x-ndjson", "application/octet-stream"
 
@@ -30,6 +35,58 @@ class NodeRefused(Exception):
 
 class NodeUnreachable(Exception):
     """No node answered, or the answer broke off. What was posted may have been stored: post it again."""
+
+
+T = TypeVar("T")
+
+
+class Answer:
+    """What a node answers, while it is read.
+
+    Whatever ends the reading, and whatever is read that no node says, is NodeUnreachable. What goes wrong
+    with the asker meanwhile is not, and keeps its name.
+
+    Attributes:
+        status: int, of HTTP.
+    """
+
+    def __init__(self, address: NodeAddress, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self._address = address
+        self._response = response
+        self._body: bytes | None = None
+
+    def check(self) -> None:
+        """Raise NodeRefused if the node did not do what was asked; NodeUnreachable."""
+        if self.status >= 400:
+            with self._reading():
+                raise refusal(self._response)
+
+    def decode(self, type: type[T]) -> T:
+        """Read JSON of this type; it can be read as several. Raises NodeUnreachable."""
+        with self._reading():
+            if self._body is None:
+                self._body = self._response.read()
+            return msgspec.json.decode(self._body, type=type)
+
+    def records(self) -> Iterator[tuple[bytes, Record]]:
+        """Yield lines as they come, each with the record that it is. Raises NodeUnreachable."""
+        with self._reading():
+            for line in chain.from_iterable(lines(self._response.read1)):
+                yield line, msgspec.json.decode(line, type=Record)  # also finds a line that was cut off
+
+    def text(self, bytes_max: int) -> str:
+        """Read the beginning of a text. Raises NodeUnreachable."""
+        with self._reading():
+            return self._response.read(bytes_max).decode()
+
+    @contextmanager
+    def _reading(self) -> Generator[None]:
+        try:
+            yield
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+            why = f"what answers at {self._address.node} broke off or is no dayfly node ({error})"
+            raise NodeUnreachable(why) from None
 
 
 def connect(address: NodeAddress, connection: http.client.HTTPConnection) -> socket.socket:

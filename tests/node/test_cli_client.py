@@ -226,6 +226,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         (("list",), HEAD + b"Content-Length: 2\r\n\r\n[]"),
         (("peers",), HEAD + b"Content-Length: 2\r\n\r\n{}"),
         (("peers",), HEAD + b'Content-Length: 14\r\n\r\n{"peers":[{}]}'),
+        (("peers",), HEAD + b"Content-Length: 9000\r\n\r\n" + b"[" * 9000),
     ],
 )
 def test_an_answer_that_is_no_nodes_or_breaks_off_ends_with_3(

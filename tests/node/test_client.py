@@ -1,16 +1,23 @@
 """The client against real nodes: what it posts and reads, and a watch through the death of its nodes."""
 
+import errno
+import http.client
+import json
 import os
+import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
 
-from node.client import Client, NodeRefused, NodeUnreachable, Reach
+from node.client import Client, NodeRefused, NodeUnreachable, Page, Reach
+from node.connect import NodeAddress
+from node.request import Answer
 from node.trio_client import TrioClient
 from tests.api.nodes import lone_node
+from tests.node.commands import answering
 from tests.processes import NodeProcess, cluster, free_port, wait_until
 
 SLOW_S = 15.0 if os.environ.get("DAYFLY_TEST_LONG") else 0.5
@@ -57,6 +64,52 @@ def test_refusals_and_silence_are_told_apart(node: NodeProcess) -> None:
         next(nobody.watch())
     with pytest.raises(NodeRefused):
         next(client.watch(since="yesterday"))
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class OpenClient(Client):
+    """A client whose last connection can be got at."""
+
+    last: http.client.HTTPConnection
+
+    def connection(self, address: NodeAddress) -> http.client.HTTPConnection:
+        """Keep it."""
+        self.last = super().connection(address)
+        return self.last
+
+
+def test_any_error_that_ends_an_answer_is_told_as_that() -> None:
+    """Whatever the system calls it, at whatever way of reading: here reading is no longer possible at all."""
+    ways: list[Callable[[Answer], object]] = [
+        lambda answer: answer.decode(Page),
+        lambda answer: list(answer.records()),
+        lambda answer: answer.text(100),
+    ]
+    for read in ways:
+        with answering(CHUNKED + b"2\r\n{}\r\n") as url, open(os.devnull) as other:
+            client = OpenClient(url)
+            with client.ask("GET", "/v1/node") as answer:
+                os.dup2(other.fileno(), client.last.sock.fileno())  # ENOTSOCK, as good as EHOSTUNREACH
+                with pytest.raises(NodeUnreachable, match=re.escape(url)):
+                    read(answer)
+
+
+@pytest.mark.parametrize("own", [ValueError("own"), OSError(errno.EPIPE, "own"), TimeoutError("own")])
+def test_an_error_of_the_callers_own_keeps_its_name(own: Exception) -> None:
+    """It says nothing about the node, also between two lines of a listing."""
+    line = json.dumps({"id": "i", "raw": "r", "signature": "", "time_stamp": 1, "expires_at": 2})
+    body = f'{line[:-1]}, "digest": "", "size": 1}}\n'.encode()
+    with answering(CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)) as url:
+        try:
+            with Client(url).ask("GET", "/v1/records") as answer:
+                for _ in answer.records():
+                    raise own
+        except Exception as error:
+            assert error is own  # noqa: PT017 - `pytest.raises` takes a single statement
+        else:
+            pytest.fail("nothing was read")
 
 
 def test_a_closed_watch_ends_also_for_who_waits_in_it(node: NodeProcess) -> None:
