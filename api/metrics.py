@@ -113,7 +113,7 @@ def _admission(node: Node) -> Iterator[Metric]:
     yield counter("dayfly_accepted_total", "Records accepted from clients.", totals["accepted"])
     yield counter("dayfly_relayed_total", "Records taken from peers.", totals["relayed"])
     yield counter("dayfly_duplicate_total", "Records that were held already.", totals["duplicate"])
-    yield counter("dayfly_superseded_total", "Records that lost to a smaller key.", totals["superseded"])
+    yield counter("dayfly_superseded_total", "Records held that lost to a smaller key.", totals["superseded"])
     yield by_label(
         CounterMetricFamily, "dayfly_refused_total", "Records refused to clients.", "code", refused
     )

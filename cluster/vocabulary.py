@@ -71,8 +71,8 @@ class Received:
     Attributes:
         peer: who sent them.
         stored: digests now held that were not before.
-        known: digests that were held already, or lost to a record held: payloads spent in vain.
-        ignored: digests not taken through nobody's fault.
+        known: digests that were held already: payloads spent in vain.
+        ignored: digests not taken through nobody's fault, or that lost to a record held.
         rejected: how many records no honest node would have sent.
         full: whether the store refused for want of room.
         of_page: whether they came in a `Page` of a catch-up rather than a `Push`.

@@ -90,7 +90,7 @@ def test_after_a_split_all_lists_are_equal_and_each_id_has_one_winner(ten: Ten) 
     superseded = _superseded(ten.nodes) - superseded
     print(
         f"\nsplit 5+5 for {lasted_s:.0f} s: {len(ledger) - before} ids, {CONFLICTS} of them on both sides "
-        f"(won {won_left} : {CONFLICTS - won_left}, nodes met {superseded} losing copies); all lists equal "
+        f"(won {won_left} : {CONFLICTS - won_left}, nodes dropped {superseded} losers); all lists equal "
         f"{took_s:.2f} s after the heal, all linked after {linked_s:.2f} s"
     )
     assert superseded >= 5 * CONFLICTS, "each of the five that held the loser says so"

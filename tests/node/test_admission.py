@@ -237,15 +237,14 @@ def test_a_peers_batch_is_sorted_into_what_became_of_each_record() -> None:
     assert result.ignored == [late.digest, early.digest, loser.digest]
     assert result.rejected == 3
     assert not result.full
-    first = make("taken", "first", T0 - 5)
-    assert desk.heard() == [RecordStored(3, new, PEER), RecordSuperseded(first, loser)]
+    assert desk.heard() == [RecordStored(3, new, PEER)]
     totals = desk.admission.statistics
     assert (totals.relayed, totals.duplicate, totals.ignored, totals.rejected, totals.superseded) == (
         3,
         2,
-        2,
         3,
-        1,
+        3,
+        0,
     )
 
 
@@ -271,8 +270,20 @@ def test_a_smaller_key_takes_the_id_over_and_both_facts_are_told() -> None:
     desk.take(earlier)
     assert desk.records() == [earlier]
     assert desk.heard() == [RecordSuperseded(earlier, later), RecordStored(2, earlier, PEER)]
-    desk.take(later)
+    assert desk.admission.statistics.superseded == 1
+
+
+def test_a_loser_that_was_never_held_is_told_to_nobody_however_often_it_is_offered() -> None:
+    """It is told, once, where it is held; here nobody has seen it, and each copy is counted as not taken."""
+    desk = Desk()
+    earlier, later = make("a", "earlier", T0 - 1), make("a", "later", T0)
+    desk.take(earlier)
+    desk.heard()
+    for peer in ("one", "two", "three"):
+        assert desk.admission.admit([wire(later)], peer, T0).ignored == [later.digest]
+    assert desk.heard() == []
     assert desk.records() == [earlier]
+    assert (desk.admission.statistics.superseded, desk.admission.statistics.ignored) == (0, 3)
 
 
 def test_a_journal_that_is_behind_is_not_a_full_store(tmp_path: Path) -> None:
