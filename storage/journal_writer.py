@@ -62,8 +62,7 @@ class JournalWriter:
         self._bound = b""  # rows with keys below it are to be removed
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        self._done = threading.Condition(self._lock)
-        self._idle = self._busy = self._closing = False
+        self._idle = self._closing = False
         self._spare = True  # there may be free pages to give back
         self._wipe = False  # the log may hold what has been removed
         self._begun_s = math.inf  # when what the disk has been asked for was begun
@@ -126,18 +125,6 @@ class JournalWriter:
         """How many transactions have been committed."""
         return self._commits
 
-    def wait_durable(self, seq: int, timeout_s: float) -> bool:
-        """Block until `durable_seq` has reached `seq`; return whether it has within `timeout_s` seconds."""
-        with self._lock:
-            return self._done.wait_for(lambda: self._durable_seq >= seq, timeout_s)
-
-    def wait_clean(self, timeout_s: float) -> bool:
-        """Block until file and store hold the same; return whether they do within `timeout_s` seconds."""
-        with self._lock:
-            return self._done.wait_for(
-                lambda: not (self._busy or self._has_work() or self._bound or self._spare), timeout_s
-            )
-
     def close(self) -> int:
         """Write what waits, let go of the file, and return how many records could not be written."""
         with self._lock:
@@ -167,15 +154,11 @@ class JournalWriter:
             if self._closing and self.line.empty:
                 return False
             batch = self.line.take(removals_first=bool(self._trouble) and not self._closing)
-            self._busy = True
             self._begun_s = time.monotonic()
             self._not_before_s = self._begun_s + COMMIT_EVERY_S
         saved = self._save(batch)
         self._keep_house()
-        with self._lock:
-            self._busy = False
-            self._done.notify_all()
-            return saved or not self._closing
+        return saved or not self._closing
 
     def _save(self, batch: Batch) -> bool:
         """Commit a batch; return whether it is safe."""
@@ -258,7 +241,6 @@ class JournalWriter:
                 if batch.adds or batch.drops:  # an empty batch says nothing about the disk
                     self._retry_s = 0.0
             changed = before != (self._durable_seq, self._trouble)
-            self._done.notify_all()  # before the housekeeping that may follow
         if changed:
             self.on_change()
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from storage import Stored
-from tests.storage.journals import T0, make_record, open_journal
+from tests.storage.journals import T0, make_record, open_journal, wait_durable
 from validator import Record
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         stored = store.add(numbered(n), T0)
         assert isinstance(stored, Stored)
         if n % 500 == 0:  # as many wait at a time as a node's clients keep waiting
-            store.writer.wait_durable(stored.seq - 250, 10)
+            wait_durable(store.writer, stored.seq - 250)
         n += 1
 
 

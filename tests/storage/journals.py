@@ -1,11 +1,16 @@
 """What the tests of the journal share."""
 
+# pyright: reportPrivateUsage=false
+
+import math
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from storage import JournalStore, StoreLimits, open_store
+from storage.journal_writer import JournalWriter
 from validator import Record, sign
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,7 +39,31 @@ def add(store: JournalStore, *records: Record) -> None:
     """Add records and wait until they are on the disk."""
     for record in records:
         store.add(record, T0)
-    assert store.writer.wait_durable(store.statistics().seq, PATIENCE_S)
+    wait_durable(store.writer, store.statistics().seq)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Look until it is so."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.001)
+
+
+def wait_durable(writer: JournalWriter, seq: int) -> None:
+    """Wait until everything up to a number is on the disk."""
+    wait_for(lambda: writer.durable_seq >= seq)
+
+
+def wait_clean(writer: JournalWriter) -> None:
+    """Wait until the file holds what the store does, and what is free has been given back."""
+
+    def is_clean() -> bool:
+        with writer._lock:
+            at_work = writer._begun_s < math.inf
+            return not (at_work or writer._has_work() or writer._bound or writer._spare)
+
+    wait_for(is_clean)
 
 
 def copy_as_after_a_crash(source: Path, target: Path) -> None:

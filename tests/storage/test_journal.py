@@ -13,7 +13,17 @@ from storage import Held, MemoryStore, Stored, StoreLimits, open_store
 from storage.journal_file import FREE_PAGES_KEPT
 from storage.journal_line import BATCH_CHARS_MAX, BATCH_RECORDS_MAX
 from storage.write_ahead_log import PAGE_BYTES
-from tests.storage.journals import PATIENCE_S, T0, TTL_MS, Watch, add, held, make_record, open_journal
+from tests.storage.journals import (
+    T0,
+    TTL_MS,
+    Watch,
+    add,
+    held,
+    make_record,
+    open_journal,
+    wait_clean,
+    wait_durable,
+)
 
 
 def rows(path: Path) -> list[bytes]:
@@ -77,7 +87,7 @@ def test_many_records_share_a_commit(tmp_path: Path) -> None:
         count = 5 * BATCH_RECORDS_MAX
         for n in range(count):
             store.add(make_record(n), T0)
-        assert store.writer.wait_durable(count, PATIENCE_S)
+        wait_durable(store.writer, count)
         assert 5 <= store.writer.commits <= count / 20
 
 
@@ -100,13 +110,6 @@ def test_the_caller_is_told_when_records_are_durable(tmp_path: Path) -> None:
             assert isinstance(stored, Stored)
             watch.wait(lambda seq=stored.seq: store.writer.durable_seq >= seq)  # type: ignore[misc]
         assert store.writer.durable_seq == 49
-
-
-def test_a_wait_ends_when_its_time_is_up(tmp_path: Path) -> None:
-    """Waiting for a number that never comes answers no."""
-    with closing(open_journal(tmp_path)) as store:
-        assert not store.writer.wait_durable(1, 0.01)
-        assert store.writer.wait_durable(0, 0.0)
 
 
 def test_closing_writes_what_waits(tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_expired_rows_are_skipped_at_the_start_and_removed_after_a_while(
         last = make_record(9_999)
         store.add(last, wall_ms)
         assert store.expire(wall_ms, 10) == []
-        assert store.writer.wait_clean(PATIENCE_S)
+        wait_clean(store.writer)
     assert rows(tmp_path) == [r.key for r in [*records[2_000:], last]]
 
 
@@ -157,12 +160,12 @@ def test_a_start_with_a_clock_far_ahead_destroys_nothing(
     far_ms = T0 + 1_500 * TTL_MS
     with closing(open_journal(tmp_path, far_ms)) as store:
         assert store.expire(far_ms, 10) == []  # too early
-        assert store.writer.wait_clean(PATIENCE_S)
+        wait_clean(store.writer)
         assert held(store) == []
         monkeypatch.setattr("storage.journal.HIDDEN_KEPT_S", 0.0)
         for wall_ms in (T0, T0 + TTL_MS + 3):  # judged by the clock of the moment, and again
             assert store.expire(wall_ms, 10) == []
-            assert store.writer.wait_clean(PATIENCE_S)
+            wait_clean(store.writer)
     with closing(open_journal(tmp_path)) as store:
         assert held(store) == records[4:]
 
@@ -179,7 +182,7 @@ def test_a_clock_set_back_after_the_start_loses_no_new_record(
         assert held(store) == store.expire(T0 + TTL_MS + 100, 10) == []
         again = [make_record(n) for n in (0, 25)]
         add(store, *again)
-        assert store.writer.wait_clean(PATIENCE_S)
+        wait_clean(store.writer)
         assert held(store) == again
     assert set(rows(tmp_path)) >= {r.key for r in again}
 
@@ -192,7 +195,7 @@ def test_a_superseded_record_leaves_the_file(tmp_path: Path) -> None:
         assert store.add(early, T0) == Stored(2, late)
         store.add(make_record(7, "late", "b"), T0)
         store.add(make_record(6, "early", "b"), T0)
-        assert store.writer.wait_durable(4, PATIENCE_S)
+        wait_durable(store.writer, 4)
     assert rows(tmp_path) == [early.key, make_record(6, "early", "b").key]
 
 
@@ -251,7 +254,7 @@ def test_the_file_does_not_grow_with_records_that_come_and_go(tmp_path: Path) ->
                 for n in range(3_000):
                     store.add(make_record(n, time_stamp=now + n), now + n)
                     store.expire(now + n, 10)
-                assert store.writer.wait_clean(PATIENCE_S)
+                wait_clean(store.writer)
         sizes.append((path / "journal.sqlite").stat().st_size)
     assert sizes[1] <= sizes[0] * 1.3
 
@@ -262,7 +265,7 @@ def test_a_file_that_is_nearly_empty_is_given_back_to_the_disk(tmp_path: Path) -
         add(store, *(make_record(n, "x" * 1_000_000) for n in range(25)))
         assert (tmp_path / "journal.sqlite").stat().st_size > 20_000_000
         store.expire(T0 + TTL_MS + 100, 100)
-        assert store.writer.wait_clean(PATIENCE_S)
+        wait_clean(store.writer)
     free, pages = free_and_all_pages(tmp_path)
     assert free <= FREE_PAGES_KEPT + pages - free
     assert pages * PAGE_BYTES < 18_000_000

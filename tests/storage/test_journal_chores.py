@@ -9,7 +9,16 @@ import pytest
 from storage.journal_file import JournalFile
 from storage.journal_format import create_journal
 from storage.journal_writer import JournalWriter
-from tests.storage.journals import PATIENCE_S, T0, TTL_MS, add, make_record, open_journal
+from tests.storage.journals import (
+    T0,
+    TTL_MS,
+    add,
+    make_record,
+    open_journal,
+    wait_clean,
+    wait_durable,
+    wait_for,
+)
 from validator import key_bound
 
 
@@ -36,11 +45,11 @@ def test_housekeeping_that_fails_is_no_trouble_and_pauses(tmp_path: Path) -> Non
     writer.on_change = lambda: told.append(writer.trouble)
     for n in range(1, 50):
         writer.add({n: make_record(1_000 + n)})
-        assert writer.wait_durable(n, PATIENCE_S)
+        wait_durable(writer, n)
     assert set(told) == {""}
     assert 1 <= file.tries < 10
     file.full = False
-    assert writer.wait_clean(PATIENCE_S)
+    wait_clean(writer)
     assert writer.close() == 0
     with closing(JournalFile(tmp_path / "journal.sqlite")) as after:
         assert after.count(key_bound(T0 + 100)) == (0, 49)
@@ -54,7 +63,7 @@ def test_housekeeping_that_succeeds_goes_on_without_a_pause(
     create_journal(tmp_path / "journal.sqlite", [make_record(n) for n in range(3_500)])
     writer = JournalWriter(JournalFile(tmp_path / "journal.sqlite"))
     writer.drop_below(key_bound(T0 + 3_400))
-    assert writer.wait_clean(PATIENCE_S)
+    wait_clean(writer)
     assert writer.close() == 0
     with closing(JournalFile(tmp_path / "journal.sqlite")) as after:
         assert after.count(key_bound(T0 + 3_400)) == (0, 100)
@@ -67,11 +76,10 @@ def test_a_text_that_is_over_leaves_the_log_of_a_quiet_node_too(tmp_path: Path) 
         add(store, make_record(1, "a secret of a day"), make_record(2))
         assert any(b"secret" in path.read_bytes() for path in files)
         store.expire(T0 + TTL_MS + 1, 10)
-        assert store.writer.wait_clean(PATIENCE_S)
-        while any(b"secret" in path.read_bytes() for path in files):
-            store.writer.wait_durable(99, 0.01)
+        wait_clean(store.writer)
+        wait_for(lambda: not any(b"secret" in path.read_bytes() for path in files))
         assert files[1].stat().st_size == 0
         store.expire(T0 + TTL_MS + 2, 10)
         add(store, make_record(3))
-        assert store.writer.wait_clean(PATIENCE_S)
+        wait_clean(store.writer)
         assert files[1].stat().st_size > 0

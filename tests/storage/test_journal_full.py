@@ -17,7 +17,6 @@ import pytest
 from storage import JournalBehind, JournalStore, Stored, StoreFull, StoreUnusable
 from tests.mounts import mounted
 from tests.storage.journals import (
-    PATIENCE_S,
     ROOT,
     T0,
     TTL_MS,
@@ -27,6 +26,8 @@ from tests.storage.journals import (
     held,
     make_record,
     open_journal,
+    wait_durable,
+    wait_for,
 )
 
 
@@ -56,7 +57,7 @@ def add_until_trouble(store: JournalStore, raw: str = "x" * 500) -> int:
     while not store.writer.trouble:
         n += 1
         store.add(make_record(n, f"{n} {raw}"), T0)
-        store.writer.wait_durable(n, 0.001)
+        wait_for(lambda seq=n: store.writer.durable_seq >= seq or store.writer.trouble)  # type: ignore[misc]
         assert n < 100_000
     return n
 
@@ -98,7 +99,7 @@ def test_on_a_full_disk_expired_records_make_room(small_disk: Path) -> None:
         assert "which is kept for removals" in store.writer.trouble
         ended = len(store.expire(T0 + TTL_MS + count * 9 // 10, count))
         assert ended >= count // 2
-        assert store.writer.wait_durable(count, PATIENCE_S)
+        wait_durable(store.writer, count)
         assert store.writer.trouble == ""
         expected = held(store)
         assert expected
@@ -119,8 +120,7 @@ def test_on_a_full_disk_a_replaced_record_keeps_its_row(small_disk: Path) -> Non
         assert store.add(theirs, T0) == Stored(3, ours)
         watch.wait(lambda: "which is kept for removals" in store.writer.trouble)
         assert store.expire(T0 + TTL_MS, 10) == [over]
-        while store.writer.commits == before:
-            store.writer.wait_durable(3, 0.01)
+        wait_for(lambda: store.writer.commits > before)
         copy_as_after_a_crash(path, small_disk.parent / "copy")
         ballast.unlink()
         watch.wait(lambda: store.writer.durable_seq == 3)
@@ -206,7 +206,7 @@ def main() -> None:
     assert store.writer.durable_seq < count
     assert "journal.sqlite cannot be written" in store.writer.trouble, store.writer.trouble
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    assert store.writer.wait_durable(count, PATIENCE_S)
+    wait_durable(store.writer, count)
     assert store.writer.trouble == ""
     store.close()
     os.write(1, b"%d\n" % count)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from storage import StoreFull, StoreLimits
 from tests.contracts.stores import FAST_DIR
-from tests.storage.journals import PATIENCE_S, T0, TTL_MS, add, held, make_record, open_journal
+from tests.storage.journals import T0, TTL_MS, add, held, make_record, open_journal, wait_clean
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +33,11 @@ def test_what_lower_limits_left_out_leaves_the_file_when_its_life_is_over(tmp_pa
     with closing(open_journal(tmp_path, limits=StoreLimits(records_max=3))) as store:
         assert (store.report.expired, store.report.left_out) == (0, 7)
         assert store.expire(T0 + TTL_MS + 5, 10) == records[:3]
-        assert store.writer.wait_clean(PATIENCE_S)
+        wait_clean(store.writer)
     assert rows(tmp_path) == {r.key for r in records[6:]}
     with closing(open_journal(tmp_path, limits=StoreLimits(records_max=3))) as store:
         assert store.expire(T0 + TTL_MS + 9, 10) == records[6:9]
-        assert store.writer.wait_clean(PATIENCE_S)
+        wait_clean(store.writer)
     assert rows(tmp_path) == set()
     assert b"secret" not in (tmp_path / "journal.sqlite").read_bytes()
 
@@ -69,11 +69,11 @@ def test_no_row_of_a_held_record_is_removed_with_the_others(
                     continue
                 with suppress(StoreFull):
                     store.add(make_record(0, f"{n}", id, T0 + n), over_ms + min(n - 1, started))
-            assert store.writer.wait_clean(PATIENCE_S)
+            wait_clean(store.writer)
             kept = {record.key for record in held(store)}
         assert kept <= rows(path)
         with closing(open_journal(path, over_ms - 9, StoreLimits(records_max))) as store:
             store.expire(over_ms + 10, 100)
-            assert store.writer.wait_clean(PATIENCE_S)
+            wait_clean(store.writer)
             assert held(store) == []
         assert rows(path) == set()
