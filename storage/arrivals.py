@@ -71,8 +71,3 @@ class ArrivalLog:
                 if entry[0] > seq:
                     yield entry
             i += 1
-
-    @property
-    def segment_count(self) -> int:
-        """How many segments the log has: at most 2 x records / segment_records_max + 1."""
-        return len(self._segments)

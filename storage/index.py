@@ -52,21 +52,6 @@ class Index:
     def __len__(self) -> int:
         return self._len
 
-    def __contains__(self, key: bytes) -> bool:
-        i = bisect_right(self._lows, key) - 1
-        if i < 0:
-            return False
-        chunk = self._chunks[i]
-        at = bisect_left(chunk, key)
-        return at < len(chunk) and chunk[at] == key
-
-    def add(self, key: bytes) -> bool:
-        """Insert `key` (bytes, 40); return False if it was there already."""
-        if key in self:
-            return False
-        self.extend((key,))
-        return True
-
     def extend(self, keys: Sequence[bytes]) -> None:
         """Insert keys (bytes, 40), none of which may be there. Together: 0.1 for 0.4 µs each (measured)."""
         if (new := sorted(keys)) and not self._chunks:
@@ -159,11 +144,6 @@ class Index:
     def version(self) -> int:
         """How often the set has changed."""
         return self._version
-
-    @property
-    def chunk_count(self) -> int:
-        """How many chunks there are: two neighbours always hold more than half of chunk_keys_max."""
-        return len(self._chunks)
 
     def _changed(self, i: int, by: int) -> None:
         self._len += by

@@ -87,7 +87,7 @@ class _Side:
         known = [r.digest for r in records if r.digest not in self.missing]
         for record in new:
             del self.missing[record.digest]
-            self.index.add(record.key)
+            self.index.extend((record.key,))
         return [r.digest for r in new], known
 
     def page(self, after: bytes) -> tuple[list[Record], bool]:

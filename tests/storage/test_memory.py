@@ -3,6 +3,8 @@
 What it shares with every store is in tests/contracts.
 """
 
+# pyright: reportPrivateUsage=false
+
 import gc
 import tracemalloc
 
@@ -41,7 +43,7 @@ def test_the_log_answers_like_a_dict_and_stays_half_full(
         elif model:
             gone = list(model)[int(step * len(model))]
             del log[gone], model[gone]
-        assert log.segment_count <= 2 * len(model) / (segment + 1) + 1
+        assert len(log._segments) <= 2 * len(model) / (segment + 1) + 1
     for number, record in model.items():
         assert log[number] is record
     for after in range(-1, seq + 2):
