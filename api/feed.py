@@ -9,7 +9,7 @@ Runs are made once and shared (`Runs`): readers that have kept up are all at the
 to ask makes the bytes and the other ninety-nine send the same object.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
@@ -121,7 +121,8 @@ class Runs:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.notices = Notices()
-        self._sources: dict[int, str] = {}
+        # A dict walks over what was deleted at its front: 1.0 µs for each arrival in place of 0.1 (measured).
+        self._sources = OrderedDict[int, str]()
         self._kept: LRUCache[tuple[Place, str, Form], Run] = LRUCache(
             RUNS_BYTES_MAX, getsizeof=lambda run: len(run.data) + RUN_OVERHEAD_BYTES
         )
@@ -130,7 +131,7 @@ class Runs:
         """Remember who sent an arrival: a peer's id, or empty for a client of this node."""
         self._sources[seq] = peer or "here"
         if len(self._sources) > SOURCES_MAX:
-            del self._sources[next(iter(self._sources))]
+            self._sources.popitem(last=False)
 
     def next(self, place: Place, prefix: str, form: Form) -> Run | None:
         """Return what comes after `place` of ids that begin with `prefix`; None if nothing does yet."""
