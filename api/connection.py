@@ -16,8 +16,6 @@ a timer task per request. Here:
 import math
 import os
 import ssl
-import struct
-from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_INFO
 from typing import Final
 
 import trio
@@ -31,6 +29,7 @@ from api.fastpath import FastPath
 from api.guard import Guard
 from api.inbox import ConnectionTasks, log_failure
 from api.protocol import GuardedH11
+from api.reset import reset, wait_for_reset
 from api.tls import TlsStream
 
 RECEIVE_BYTES_MAX: Final = 64 * 1024
@@ -42,14 +41,6 @@ two packets, microseconds apart; longer than this the ordinary way and its time 
 
 WRITE_BYTES: Final = 64 * 1024
 """Bytes of one deadlined write: `write_timeout_s` is a promise about this much."""
-
-RESET_LOOK_S: Final = 1.0
-"""How often a half-closed connection is looked at for a reset: no event tells. 384 of them: 3 % of a core."""
-
-_TCP_CLOSE: Final = 7
-"""The state of a connection that was reset, the first byte of TCP_INFO (Linux, tcp_states.h)."""
-
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class GuardedConnection(TCPServer):
@@ -181,10 +172,9 @@ class GuardedConnection(TCPServer):
         self._life.deadline = trio.current_time() + self._left_s
         await self._http.hang_up()
         if half_closed:
-            socket, self._reading = self._transport.socket, trio.CancelScope()
+            self._reading = trio.CancelScope()
             with self._reading:  # ended by the end of the answer, or a write that fails
-                while socket.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0] != _TCP_CLOSE:  # noqa: ASYNC110 - see above
-                    await trio.sleep(RESET_LOOK_S)
+                await wait_for_reset(self._transport.socket)
             await self._outlast(half_closed=False)
 
     async def _read_requests(self) -> bool:
@@ -314,7 +304,4 @@ class GuardedConnection(TCPServer):
         """
         self._http.finished = True
         self._reading.cancel()
-        socket = self._transport.socket
-        if socket.fileno() >= 0:
-            socket.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
-            socket.close()
+        reset(self._transport.socket)
