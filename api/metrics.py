@@ -17,7 +17,7 @@ from quart import Blueprint, Response
 from api.counts import ServerStatistics
 from api.feeds import FEED_KINDS, Feeds, FeedStatistics
 from api.operation import PLAIN, TEXT, Answer, Operation, operation
-from node.exports import VERSION, Node
+from node.exports import VERSION, Node, log_output
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -90,6 +90,8 @@ def _node(node: Node) -> Iterator[Metric]:
     yield gauge("dayfly_loop_lag_seconds", "Longest pass of the event loop lately.", lag.recent_ms / 1000)
     yield gauge("dayfly_loop_lag_max_seconds", "Longest pass since the start.", lag.max_ms / 1000)
     yield counter("dayfly_loop_lag_over_50ms_total", "Passes longer than 50 ms.", lag.over_50_ms_total)
+    dropped = log_output.dropped_total
+    yield counter("dayfly_log_lines_dropped_total", "Log lines that could not be written.", dropped)
 
 
 def _store(node: Node) -> Iterator[Metric]:

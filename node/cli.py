@@ -143,13 +143,13 @@ def up(
     import trio
 
     from node.key_files import KeyFileError
-    from node.logs import configure
+    from node.logs import logging_to_stderr
     from node.serve import StartError, first_message, serve_node
 
-    configure(config.log_format, config.log_level)
     refusal = ""
     try:
-        trio.run(partial(serve_node, config, parent_pipe=parent_pipe))
+        with logging_to_stderr(config.log_format, config.log_level):
+            trio.run(partial(serve_node, config, parent_pipe=parent_pipe))
     except* (StartError, KeyFileError) as errors:
         refusal = first_message(errors)
     if refusal:

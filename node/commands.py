@@ -1,6 +1,7 @@
 """The commands that talk to a node over HTTP: `post`, `list`, `peers`."""
 
 import json
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -88,8 +89,7 @@ def post(
     method, kind = "POST" if id is None else "PUT", OCTETS
     if key_file is not None:
         method, path, kind, body = "POST", "/v1/records", JSON, _signed(key_file, id, body)
-    given = {"wait": wait, "timeout": timeout}
-    query = urlencode({k: v for k, v in given.items() if v is not None})
+    query = urlencode({k: v for k, v in (("wait", wait), ("timeout", timeout)) if v is not None})
     with _ask(node, method, f"{path}?{query}".rstrip("?"), body, content_type=kind) as answer:
         shown, receipt = answer.decode(dict[str, Any]), answer.decode(Receipt)
     reach = receipt.reach
@@ -257,7 +257,10 @@ def ending() -> Generator[None, None, None]:
 def end(message: str, code: int) -> NoReturn:
     """Say why on standard error and end the process with `code`."""
     shown = "\n".join(map(plain, message.split("\n")))  # it may quote what another program said
-    click.echo(f"dayfly: {shown}", err=True)
+    try:
+        click.echo(f"dayfly: {shown}", err=True)
+    except OSError:  # a full disk, a reader that is gone; the exit code still tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # or Python complains at exit
     sys.exit(code)
 
 

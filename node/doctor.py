@@ -25,7 +25,7 @@ from node.connect import NodeAddress
 from node.findings import Answers, Dial, Facts, Finding, Join, exit_code, findings, linked
 from node.key_files import KeyFileError, read_signature
 from node.keys import read_cluster_keys
-from node.logs import configure
+from node.logs import logging_to_stderr
 from node.version import VERSION
 
 HTTP_PATIENCE_S = 5.0
@@ -49,8 +49,8 @@ def url_of(config: Config) -> str:
 
 def check_up(config: Config, address: NodeAddress, *, quiet: bool, as_json: bool) -> int:
     """Look, show what was found unless `quiet`, and return the exit code."""
-    configure("text", "error")  # what the parts log while they are tried is found anyway
-    with ending():
+    # What the parts log while they are tried is found anyway.
+    with ending(), logging_to_stderr("text", "error"):
         facts = trio.run(examine, config, client_of(address, HTTP_PATIENCE_S))
     found = list(findings(facts))
     if not quiet:

@@ -4,6 +4,7 @@ from cluster.exports import LINK_LIMITS, counted_address
 from node.admission import Answer, PostedRecord, Submission
 from node.config import Config, ConfigError
 from node.lag import LagView
+from node.log_output import log_output
 from node.node import Node
 from node.reach import Reach
 from node.receipts import WAITING_RECORDS_MAX, Receipt, ReceiptsFull
@@ -28,4 +29,5 @@ __all__ = [
     "ReceiptsFull",
     "Submission",
     "counted_address",
+    "log_output",
 ]

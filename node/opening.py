@@ -14,6 +14,7 @@ import trio
 
 from node.config import Config
 from node.key_files import read_signature
+from node.log_output import log_output
 from storage import JournalReport, JournalStore, StoreLimits, StoreUnusable, open_store
 from storage.data_dir import SIGNATURE_NAME, replace_file
 from validator import Outcome, SignatureValidator
@@ -130,8 +131,7 @@ class Progress:
         self._told_s = now_s
         if self._terminal:
             of = f" of {total:,}" if total else ""
-            sys.stderr.write(f"\r\x1b[Kreading {self._data_dir}: {done:,}{of} records")
-            sys.stderr.flush()
+            log_output.write(f"\r\x1b[Kreading {self._data_dir}: {done:,}{of} records")
             self._shown = True
         else:
             _log.info("reading the journal", path=str(self._data_dir), done=done, total=total or None)
@@ -139,8 +139,7 @@ class Progress:
     def end(self) -> None:
         """Take the line off the terminal."""
         if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            log_output.write("\r\x1b[K")
 
 
 def _tell(report: JournalReport, taken_s: float) -> None:
