@@ -4,6 +4,7 @@ Flags win over `DAYFLY_*` in the environment, that over `dayfly.toml`, that over
 value is an error that names its origin, the value and the fix; nothing is guessed.
 """
 
+import contextlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -150,13 +151,12 @@ def _check_pairs(found: Mapping[str, Any], gathered: Mapping[str, Sequence[Origi
 
 
 def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:
-    paths = [file] if file is not None else [p.expanduser() for p in FILES]
-    path = next((p for p in paths if p.is_file()), None)
+    path = _usual_file() if file is None else file
     if path is None:
-        if file is not None:
-            raise ConfigError(f"{file}: there is no such file")
         return {}, None
     try:
+        if not path.is_file():
+            raise ValueError("there is no such file")
         table = tomllib.loads(path.read_text())
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -170,6 +170,15 @@ def _read_file(file: Path | None) -> tuple[dict[str, Any], Path | None]:
         known = ", ".join(s.key for s in SETTINGS)
         raise ConfigError(f"{path}: {unknown[0]!r} is no setting; there are {known}")
     return table, path
+
+
+def _usual_file() -> Path | None:
+    """Find the file; a home that is not known (a bare user id in a container) or not ours to see has none."""
+    for path in FILES:
+        with contextlib.suppress(ValueError, OSError):
+            if (there := values.at_home(path)).is_file():
+                return there
+    return None
 
 
 def _texts(setting: Setting, value: object, path: Path | None) -> list[str]:

@@ -165,7 +165,16 @@ def path(text: str) -> Path | None:
     """Read the path of a file or directory; `~` is the user's home, empty is None."""
     if "\0" in text:
         raise ValueError(f"{text!r} is not a path")
-    return Path(text).expanduser() if text else None
+    return at_home(Path(text)) if text else None
+
+
+def at_home(path: Path) -> Path:
+    """Put the user's home, or another's, in the place of a first `~` or `~user`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        user = path.parts[0]
+        raise ValueError(f"{str(path)!r}: no home is known for {user!r}; write the whole path") from None
 
 
 def user(text: str) -> str:
@@ -191,7 +200,7 @@ def secret_text(text: str) -> str:
             so without showing it.
     """
     if text.startswith("file:"):
-        text = _first_line(Path(text.removeprefix("file:")).expanduser())
+        text = _first_line(at_home(Path(text.removeprefix("file:"))))
     if not text or not (text.isascii() and text.isprintable()) or len(text) > SECRET_BYTES_MAX:
         raise ValueError(f"a secret is 1 to {SECRET_BYTES_MAX} printable ASCII characters; this is not")
     return text

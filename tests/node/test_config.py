@@ -210,6 +210,16 @@ def test_the_file_of_the_working_directory_comes_before_the_users() -> None:
     assert gather({}, {}, None)["name"][0].source == str(near)
 
 
+def test_who_has_no_home_has_no_file_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a bare user id in a container: a node starts, and only a path that needs a home is refused."""
+    monkeypatch.setenv("HOME", "~")  # of which Python says what it says with neither HOME nor a passwd entry
+    assert load_from().name == ""
+    assert "no home is known for '~'" in refusal({"data_dir": ["~/dayfly"]})
+    assert "no home is known for '~'" in refusal({"read_token": ["file:~/token"]})
+    monkeypatch.setenv("HOME", f"/{'x' * 300}")  # like another user's home, one that cannot be looked into
+    assert load_from().name == ""
+
+
 @pytest.mark.parametrize("text", ["off", "none", "false", ""])
 def test_multicast_can_be_switched_off(text: str) -> None:
     """No group: no beacons."""
@@ -272,6 +282,7 @@ BAD: list[tuple[str, str, str]] = [
     ("http-host", "node example", "without a port"),
     ("http-host", "no\tde", "without a port"),
     ("http-cert", "a\0", "is not a path"),
+    ("data-dir", "~nosuchuser/x", "no home is known for '~nosuchuser'"),
     ("auth-user", "a:b", "without a colon"),
     ("auth-user", "a\n", "without a colon"),
     ("post-rate", "0", "at least 1"),
@@ -344,6 +355,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path) -> No
     """A file that was asked for must be there, be a file, and be text."""
     assert refusal(file=Path("none.toml")) == "none.toml: there is no such file"
     assert "no such file" in refusal(file=tmp_path)
+    assert refusal(file=Path("x" * 300)).startswith("xxx")
     binary = tmp_path / "f.toml"
     binary.write_bytes(b"name = '\xff'")
     assert refusal(file=binary).startswith(f"{binary}: ")
