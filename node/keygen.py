@@ -32,9 +32,7 @@ def keygen(output: Path | None, publisher: str | None, hmac: bool) -> None:
         click.echo(text, nl=False)
         return
     try:
-        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w") as file:
-            file.write(text)
+        _write(output, text)
     except FileExistsError:
         end(f"{output} exists and was left as it is; to add a key: dayfly keygen >> {output}", EXIT_REFUSED)
     except OSError as error:
@@ -43,6 +41,17 @@ def keygen(output: Path | None, publisher: str | None, hmac: bool) -> None:
         return
     click.echo(f"key {key.fingerprint} is in {output}; copy it to every node and start each with", err=True)
     click.echo(f"  dayfly up --key-file {output}", err=True)
+
+
+def _write(output: Path, text: str) -> None:
+    """Make a file for its user alone; what cannot be written whole is removed. Raises OSError."""
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w") as file:
+            file.write(text)
+    except BaseException:  # an interrupt too: half a key would be in the way of the next try
+        output.unlink()
+        raise
 
 
 def _record_key_text(publisher: str | None) -> str:

@@ -17,6 +17,7 @@ from node.cli import cli
 from node.config import ConfigError, gather, load
 from node.key_files import KeyFileError
 from node.keys import FILE_BYTES_MAX, read_cluster_keys, read_key_file
+from tests.mounts import mounted
 from tests.node.commands import COMMAND, ENVIRONMENT, dayfly
 from tests.node.terminals import in_terminal
 from tests.processes import ROOT, wait_until
@@ -146,6 +147,19 @@ def test_keygen_writes_a_file_for_its_user_alone_and_leaves_an_old_one(tmp_path:
     assert "exists and was left as it is" in again.stderr
     assert read_key_file(path) == (key,)
     assert command("keygen", "-o", str(tmp_path / "no" / "x.key")).exit_code == 1
+
+
+def test_keygen_leaves_no_file_without_a_key_on_a_full_disk(tmp_path: Path) -> None:
+    """It would be in the way of the next try, and no node could start with it."""
+    path = tmp_path / "cluster.key"
+    with mounted(tmp_path, "size=4k"):
+        filler = tmp_path / "filler"
+        filler.write_bytes(b"x" * 4096)
+        failed = command("keygen", "-o", str(path))
+        assert (failed.exit_code, failed.stderr) == (1, f"dayfly: {path}: No space left on device\n")
+        assert not path.exists()
+        filler.unlink()
+        assert command("keygen", "-o", str(path)).exit_code == 0
 
 
 # --- a node ---------------------------------------------------------------------------------------------
