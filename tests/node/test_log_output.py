@@ -4,6 +4,8 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from node.log_output import WAITING_BYTES_MAX, LogOutput
 from tests.mounts import mounted
 from tests.processes import wait_until
@@ -28,9 +30,14 @@ def told(text: str) -> tuple[list[int], list[int]]:
     return [int(part.split()[0]) for part in whole], [int(count) for _, count in notices]
 
 
-def test_what_finds_no_room_is_dropped_and_the_next_line_says_how_many_were() -> None:
-    """Nobody reads for a while: whoever logs never waits, and the gap is told where it is."""
+@pytest.mark.parametrize("blocking", [True, False])
+def test_what_finds_no_room_is_dropped_and_the_next_line_says_how_many_were(blocking: bool) -> None:
+    """Nobody reads for a while: whoever logs never waits, and the gap is told where it is.
+
+    Another program that shares the terminal may have set it not to block.
+    """
     output, (reader, writer) = LogOutput(), os.pipe()
+    os.set_blocking(writer, blocking)
     read: list[bytes] = []
 
     def take() -> None:
