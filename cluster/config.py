@@ -5,10 +5,10 @@ from typing import Final
 
 from cluster.candidates import BEACON_DIALS_PER_S, DIALS_IN_FLIGHT_MAX
 from cluster.codec import FRAME_BYTES_MAX
+from cluster.connection import WRITE_TIMEOUT_S
 from cluster.engine import EngineConfig
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
 from cluster.key import ClusterKey
-from cluster.link import WRITE_TIMEOUT_S
 from cluster.membership import PEERS_MAX
 from cluster.outbox import EAGER_BYTES_MAX
 

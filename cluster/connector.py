@@ -13,9 +13,10 @@ import trio
 from cachetools import LRUCache, TTLCache
 
 from cluster.address import counted_address, format_address
+from cluster.connection import Connection
 from cluster.desk import Desk
 from cluster.handshake import HANDSHAKE_TIMEOUT_S, Refused, shake_hands
-from cluster.link import Connection, Link
+from cluster.link import Link
 from cluster.messages import Hello
 from cluster.security import LinkSecurity
 from cluster.transport import LinkError, dial, remote_host

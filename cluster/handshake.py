@@ -13,7 +13,7 @@ from typing import TypeVar
 import trio
 
 from cluster.codec import EncryptedError, FrameError, encode
-from cluster.link import Connection
+from cluster.connection import Connection
 from cluster.messages import Bye, Hello, Message, Ready
 from cluster.tls import TlsChannel, TlsError
 from cluster.transport import LinkError

@@ -6,111 +6,26 @@ write that does not end within `WRITE_TIMEOUT_S` ends the link, because half a f
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
-from itertools import islice
 
 import trio
 
-from cluster.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX, FrameError, FrameReader, encode
+from cluster.codec import FrameError, encode
+from cluster.connection import Connection
 from cluster.desk import Desk
 from cluster.messages import Ack, Bye, Hello, IHave, Message, Ping, Pong, WireRecord
 from cluster.outbox import Outbox
-from cluster.tls import TlsChannel
-from cluster.transport import LinkError, send_now, translated
+from cluster.transport import LinkError, send_now
 from cluster.turns import give_way
 from cluster.window import ReceiveWindow, SendWindow
 
-READ_BYTES = 64 * 1024
-
-MESSAGES_MAX = 256
-"""Messages decoded at a time: 64 KiB hold 7,000 small ones, which would keep the loop 11 ms (measured)."""
-
 REST_TIMEOUT_S = 5.0
 """How long to read on what has arrived from a peer that takes nothing any more: some megabytes at most."""
-
-WRITE_BYTES = 64 * 1024
-WRITE_TIMEOUT_S = 10.0
-"""How long a peer may take to accept `WRITE_BYTES`: 50 kbit/s."""
 
 ASKS_S = 5.0
 """How long after an announcement a peer may still ask for what it lacks. Our choice: slow round trips."""
 
 BYE_TIMEOUT_S = 1.0
 """How long a closing link may take to say why."""
-
-
-class Connection:
-    """A stream that speaks frames. Used bare during the handshake, then inside a `Link`.
-
-    Until `welcome` it takes small frames only: 64 strangers at a time cost 4 MiB, not 64.
-
-    Args:
-        tls: our end of the encryption, which `shake_hands` brings up; None: frames travel as they are.
-    """
-
-    def __init__(self, stream: trio.abc.Stream, tls: TlsChannel | None = None) -> None:
-        self.stream = stream
-        self.tls = tls
-        self._reader = FrameReader(HELLO_BYTES_MAX)
-        self._ready: list[Message] = []
-        self._left = False  # whether there may be more messages in what was read
-
-    def welcome(self) -> None:
-        """Whoever is there is one of us: take frames of any size from now on."""
-        self._reader.frame_bytes_max = FRAME_BYTES_MAX
-
-    async def receive(self) -> list[Message]:
-        """Wait for bytes and return the messages they complete; an empty list is a sign of life.
-
-        Raises:
-            LinkError: the peer is gone. FrameError: the peer does not speak our protocol.
-        """
-        if self._ready or self._left:
-            await give_way()
-            ready, self._ready = self._ready, []
-            return ready or self._decode(b"")
-        return self.take(await self.read_sealed())
-
-    def take(self, sealed: bytes) -> list[Message]:
-        """Return the messages that these bytes complete, `MESSAGES_MAX` at most. Raises as `receive`."""
-        return self._decode(sealed if self.tls is None else self.tls.open(sealed))
-
-    def _decode(self, data: bytes) -> list[Message]:
-        with closing(self._reader.feed(data)) as whole:
-            messages = list(islice(whole, MESSAGES_MAX))
-        self._left = len(messages) == MESSAGES_MAX
-        return messages
-
-    async def receive_one(self) -> Message:
-        """Wait for exactly one message, keeping those after it. Raises as `receive`."""
-        while True:
-            messages = await self.receive()
-            if messages:
-                self._ready = messages[1:]
-                return messages[0]
-
-    def take_early(self) -> None:
-        """Keep what came in one read with the end of the handshake of TLS. Raises as `receive`."""
-        self._ready = self.take(b"")
-
-    def seal(self, data: bytes) -> bytes:
-        """Return what to send for `data`. What is sealed must be sent, in this order."""
-        return data if self.tls is None else self.tls.seal(data)
-
-    async def read_sealed(self) -> bytes:
-        """Wait for bytes as they travel. Raises LinkError when the peer is gone."""
-        with translated():
-            data = await self.stream.receive_some(READ_BYTES)
-        if not data:
-            raise LinkError("closed by the other side")
-        return bytes(data)
-
-    async def write_sealed(self, data: bytes) -> None:
-        """Write sealed bytes whole. Raises LinkError; the connection must then be closed."""
-        view = memoryview(data)
-        for start in range(0, len(data), WRITE_BYTES):
-            with translated(), trio.fail_after(WRITE_TIMEOUT_S):
-                await self.stream.send_all(view[start : start + WRITE_BYTES])
 
 
 class Link:

@@ -32,7 +32,7 @@ ROOF = ("node/__main__.py", "node/cli.py", "node/serve.py", "node/demo.py")
 DRIVERS = {
     "cluster": {
         *("transport", "handshake", "link", "intake", "turns", "discovery", "connector", "service"),
-        *("doorbell", "backpressure"),
+        *("connection", "doorbell", "backpressure"),
         *("tls", "security"),
     },
     "storage": {
@@ -281,7 +281,7 @@ def test_every_rule_finds_what_it_forbids(rule: Rule, path: str, source: str) ->
         ("node/cli.py", "import api, node.serve"),
         ("node/node.py", "import time\nimport cluster\ntime.time_ns()"),
         ("cluster/link.py", "import trio\ntrio.current_time()"),
-        ("cluster/config.py", "from cluster.link import WRITE_TIMEOUT_S"),
+        ("cluster/config.py", "from cluster.connection import WRITE_TIMEOUT_S"),
         ("storage/journal_file.py", "import os, sqlite3\nfrom storage.journal_format import X"),
         ("api/x.py", "def _f():\n" + "    g()\n" * (FUNCTION_LINES_MAX - 1)),
         ("api/x.py", "\n".join(["f()"] * FILE_LINES_MAX)),

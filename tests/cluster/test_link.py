@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 from cluster.codec import BATCH_BYTES, FrameReader, encode
-from cluster.link import MESSAGES_MAX, Connection, Link
+from cluster.connection import MESSAGES_MAX, Connection
+from cluster.link import Link
 from cluster.messages import Bye, Confirm, Hello, IHave, Message, Ping, Push, Want, WireRecord
 from cluster.tls import TlsChannel
 from cluster.transport import LinkError, send_now

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from cluster import vocabulary as v
 from cluster.codec import FrameError, FrameReader, encode
 from cluster.compatibility import incompatible
+from cluster.connection import READ_BYTES
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
-from cluster.link import READ_BYTES
 from cluster.messages import Bye, Hello, Message, Ready
 from cluster.outbox import Outbox
 from tests.sim.world import Violation, World
