@@ -14,7 +14,7 @@ from cluster.connection import Connection
 from cluster.desk import Desk
 from cluster.messages import Ack, Bye, Hello, IHave, Message, Ping, Pong, WireRecord
 from cluster.outbox import Outbox
-from cluster.transport import LinkError, send_now
+from cluster.transport import LinkError, reset_on_close, send_now
 from cluster.turns import give_way
 from cluster.window import ReceiveWindow, SendWindow
 
@@ -25,7 +25,7 @@ ASKS_S = 5.0
 """How long after an announcement a peer may still ask for what it lacks. Our choice: slow round trips."""
 
 BYE_TIMEOUT_S = 1.0
-"""How long a closing link may take to say why."""
+"""How long a link that has drained may take to say why."""
 
 
 class Link:
@@ -54,7 +54,8 @@ class Link:
         self._connection = connection
         self._bell = trio.Event()
         self._resting = False  # whether the writer task waits for work
-        self._unsent = b""  # the rest of a write that the kernel took a part of
+        self._unsent = b""  # a write, or the rest of one, that is not out whole
+        self._until_closed = trio.CancelScope()
         self._bye: Bye | None = None
         self._drain = False
         self._announced_s = -ASKS_S  # when something was last announced that the peer may ask for
@@ -111,10 +112,17 @@ class Link:
         self._room = bell
 
     def close(self, code: str, reason: str, *, drain: bool = False) -> None:
-        """End the link; the peer is told why if it still listens. `drain`: after what is queued."""
+        """End the link. `drain`: after what is queued.
+
+        Else nothing waits for the peer any more: it is told why if that fits into what the kernel takes at
+        once, and not behind half of a frame. A link that lived on would count nowhere, and hold a descriptor
+        and a megabyte; why it was let go a peer hears again when it comes back.
+        """
         self._bye = self._bye or Bye(code, reason)
         self._drain, self._awaited = drain, None
         self._bell.set()
+        if not drain:
+            self._until_closed.cancel()
 
     def leave(self, code: str, reason: str, last: Ping) -> None:
         """End the link after what is queued and what the peer asks for of what was announced a moment ago.
@@ -161,15 +169,17 @@ class Link:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(read)
-            try:
-                await self._write()
-                reason = self._bye.reason if self._bye else reason
-            except LinkError as error:
-                reason = str(error)
-                # What it sent before it was gone has arrived: the reader ends when all of it is taken.
-                with trio.move_on_after(REST_TIMEOUT_S):
-                    await trio.sleep_forever()
+            with self._until_closed:
+                try:
+                    await self._write()
+                except LinkError as error:
+                    reason = str(error)
+                    # What it sent before it was gone has arrived: the reader ends when all of it is taken.
+                    with trio.move_on_after(REST_TIMEOUT_S):
+                        await trio.sleep_forever()
+            reason = self._bye.reason if self._bye else reason
             nursery.cancel_scope.cancel()
+        self._part()
         self._ring()
         if broken is not None:
             raise broken
@@ -214,22 +224,29 @@ class Link:
         """Write what is queued, in one call per wake-up, until the link is closing."""
         while self._bye is None or self._drain:
             self._bell = trio.Event()
-            data, self._unsent = self._unsent, b""
-            if not (data or self.outbox.queued_bytes) and self.outbox.gather():
+            if not (self._unsent or self.outbox.queued_bytes) and self.outbox.gather():
                 await give_way()
                 continue
-            data = data or self._connection.seal(self.outbox.next_write())
-            if data:
-                await self._connection.write_sealed(data)
+            self._unsent = self._unsent or self._connection.seal(self.outbox.next_write())
+            if self._unsent:
+                await self._connection.write_sealed(self._unsent)
+                self._unsent = b""
             elif self._bye is None or self._awaited is not None:
                 self._resting = True
                 await self._bell.wait()
                 self._resting = False
             else:
                 break
-        with trio.move_on_after(BYE_TIMEOUT_S):
-            await self._connection.write_sealed(self._unsent + self._connection.seal(encode(self._bye)))
-            if self._drain:
+        if self._drain:
+            with trio.move_on_after(BYE_TIMEOUT_S):
+                await self._connection.write_sealed(self._connection.seal(encode(self._bye)))
                 # Until the peer has closed its end: a socket that is closed while it still talks takes back
                 # what has not arrived (a reset, RFC 9293, 3.6.1).
                 await trio.sleep_forever()
+
+    def _part(self) -> None:
+        """Say why we end it, unless that was said; behind half of a frame it could not be read."""
+        if self._unsent:
+            reset_on_close(self.stream)
+        elif self._bye is not None and not self._drain:
+            send_now(self.stream, self._connection.seal(encode(self._bye)))

@@ -6,12 +6,17 @@ translated here, so that links know one: `LinkError`.
 
 import os
 import socket as _socket
+import struct
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
 import trio
 
 from cluster.address import format_address, parse_address
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""`SO_LINGER`: on, for no time. Else a peer that does not read keeps megabytes in the kernel for minutes."""
 
 
 class LinkError(Exception):
@@ -55,6 +60,13 @@ def send_now(stream: trio.abc.Stream, data: bytes) -> int:
         return os.write(stream.socket.fileno(), data)
     except OSError:
         return 0
+
+
+def reset_on_close(stream: trio.abc.Stream) -> None:
+    """Have the kernel drop what it still holds for the peer when the stream is closed."""
+    if isinstance(stream, trio.SocketStream):
+        with suppress(OSError):
+            stream.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 async def listen(host: str, port: int) -> list[trio.SocketListener]:

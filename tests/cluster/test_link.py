@@ -143,31 +143,35 @@ def test_a_stream_that_is_gone_or_cannot_tell_takes_nothing(
     trio.run(check)
 
 
+@pytest.mark.parametrize("drain", [True, False])
 async def test_a_goodbye_never_comes_in_the_middle_of_a_frame(
-    ends: tuple[socket.socket, socket.socket], channels: tuple[TlsChannel | None, TlsChannel | None]
+    ends: tuple[socket.socket, socket.socket],
+    channels: tuple[TlsChannel | None, TlsChannel | None],
+    drain: bool,
 ) -> None:
-    """What the kernel took a part of is finished first."""
+    """A link that drains finishes what the kernel took a part of; any other ends without it and at once."""
     ours, theirs = ends
-    link = Link(
-        Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), channels[0]),
-        HELLO,
-        HELLO,
-        "a:1",
-        dialled=True,
-        desk=Shelf([]),
-    )
+    our_stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    link = Link(Connection(our_stream, channels[0]), HELLO, HELLO, "a:1", dialled=True, desk=Shelf([]))
     reader, heard = FrameReader(), list[Message]()
     large = IHave(b"", bytes(32 * 16_384))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.run, ignore)
-        await trio.testing.wait_all_tasks_blocked()
-        link.send(large)
-        link.close("done", "the test is over")
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-        with trio.fail_after(10):
-            while len(heard) < 2:
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+
+    async def run() -> None:
+        assert await link.run(ignore) == "the test is over"
+        await our_stream.aclose()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await trio.testing.wait_all_tasks_blocked()
+            link.send(large)
+            link.close("done", "the test is over", drain=drain)
+            while drain and len(heard) < 2:
                 heard += reader.feed(opened(channels[1], await stream.receive_some(65_536)))
-    assert heard == [large, Bye("done", "the test is over")]
+        while data := await stream.receive_some(65_536):
+            heard += reader.feed(opened(channels[1], data))
+    assert heard == ([large, Bye("done", "the test is over")] if drain else [])
 
 
 async def test_what_does_not_fit_beside_a_question_follows_by_itself(

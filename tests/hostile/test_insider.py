@@ -6,19 +6,35 @@
 import contextlib
 import http.client
 import secrets
+import socket
 import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from cluster.codec import encode
-from cluster.messages import CONFIRM_DIGESTS_MAX, Confirm, Fetch, IHave, Message, Ping, Reconcile, Want
+from cluster.messages import (
+    CONFIRM_DIGESTS_MAX,
+    Confirm,
+    Fetch,
+    IHave,
+    Message,
+    Ping,
+    Push,
+    Ready,
+    Reconcile,
+    Want,
+    WireRecord,
+)
+from tests.api.nodes import rss_mb
 from tests.hostile.insider import Insider
-from tests.hostile.siege import LONG, two_nodes
+from tests.hostile.siege import LONG, besieged, descriptors, two_nodes
 from tests.processes import ROOT, Cluster, NodeProcess, wait_until
+from validator import Record, sign
 
 PER_S = 10_000
 FLOOD_S = 30 if LONG else 1
@@ -30,6 +46,9 @@ IN_FLOOD_TIMES_MAX = 2 if LONG else 10
 P50_MORE_MS_MAX, P99_MORE_MS_MAX = (0, 0) if LONG else (100, ANSWER_S_MAX * 1000)
 """A post in a flood takes so many times what it takes without one, and so much more. The long form, alone,
 shows the promise; in a second the p99 is the slowest of some 90, beside three other parts of the suite."""
+
+LET_GO, UP_AT_A_TIME = 1_000 if LONG else 200, 8
+"""Links that are closed by the node while it writes to them, and how many of them are up before that."""
 
 FULL_S_MAX = 0.1 if LONG else ANSWER_S_MAX
 """Within what time a full store says so; as above."""
@@ -134,6 +153,26 @@ def test_questions_that_cost_much_one_after_another_do_not_stall_the_others(node
         print(f"\n{what}: a post {say(quiet_ms)} before, {say(asked_ms)} meanwhile")
         assert statistics.median(asked_ms) <= 10 * statistics.median(quiet_ms) + 100
         assert asked_ms[-1] <= ANSWER_S_MAX * 1000
+
+
+def test_members_that_do_not_read_and_are_let_go_hold_nothing(nodes: Cluster) -> None:
+    """Each asks for megabytes, reads none and breaks the protocol: what it took is free at once."""
+    node, stamp, raw = nodes.nodes[0], time.time_ns() // 1_000_000, "x" * 1024 * 1024
+    large = [WireRecord(f"large-{number}", raw, sign(raw), stamp) for number in range(4)]
+    wants = encode(Want(b"".join(Record.of(r.id, r.raw, r.signature, r.time_stamp).digest for r in large)))
+    with Insider.to(node) as first:
+        first.link().socket.sendall(b"".join(encode(Push([record])) for record in large))
+        wait_until(lambda: node.ask("HEAD", "/v1/records/large-3").status == 200, "they are held")
+    with besieged(nodes, f"{LET_GO} links closed unread"), contextlib.ExitStack() as kept:
+        before, rss_before_mb, up = descriptors(node), rss_mb(node), deque[Insider]()
+        for _ in range(LET_GO):
+            up.append(kept.enter_context(Insider.to(node)).link())
+            up[-1].socket.sendall(wants)
+            up[-1].socket.recv(1, socket.MSG_PEEK)  # it is being written to
+            if len(up) > UP_AT_A_TIME:
+                up.popleft().socket.sendall(encode(Ready()))
+        assert descriptors(node) <= before + 2 * UP_AT_A_TIME
+        assert rss_mb(node) <= rss_before_mb + 6 * UP_AT_A_TIME
 
 
 def test_a_flood_fills_the_store_and_no_more_and_room_comes_back() -> None:
