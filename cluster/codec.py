@@ -7,6 +7,7 @@ without losing an earlier one.
 """
 
 import struct
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
@@ -95,23 +96,30 @@ class FrameReader:
 
     Attributes:
         frame_bytes_max: largest frame taken; can be changed between two messages.
+        left: whether there may be more whole frames in what was fed.
+        skipped_total: frames of kinds that are not known here.
     """
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self.frame_bytes_max = frame_bytes_max
+        self.left = False
+        self.skipped_total = 0
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Generator[Message]:
+    def feed(self, data: bytes, frames_max: int = sys.maxsize) -> Generator[Message]:
         """Take bytes and yield every message that is now complete, in order; what is left stays when closed.
+
+        Args:
+            frames_max: after how many frames to stop, those that are skipped among them.
 
         Raises:
             FrameError: the bytes are not frames of this protocol. Messages yielded before are good;
                 the reader must not be used again.
         """
         self._buffer += data
-        at = 0
+        at = frames = 0
         try:
-            while len(self._buffer) - at >= _HEADER.size:
+            while frames < frames_max and len(self._buffer) - at >= _HEADER.size:
                 length, number, flags = _HEADER.unpack_from(self._buffer, at)
                 if not 2 <= length <= self.frame_bytes_max:
                     if self._buffer.startswith(_TLS_RECORDS, at):
@@ -123,13 +131,17 @@ class FrameReader:
                     break
                 body = memoryview(self._buffer)[at + 6 : at + 4 + length]
                 at += 4 + length
+                frames += 1
                 try:
                     message = _decode(number, flags, body)
                 finally:
                     body.release()
                 if message is not None:
                     yield message
+                else:
+                    self.skipped_total += 1
         finally:
+            self.left = frames == frames_max
             del self._buffer[:at]
 
 

@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from cluster.codec import BATCH_BYTES, FrameReader, encode
-from cluster.connection import MESSAGES_MAX, Connection
+from cluster.codec import BATCH_BYTES, FrameError, FrameReader, encode
+from cluster.connection import FRAMES_MAX, SKIPPED_MAX, Connection
 from cluster.link import Link
 from cluster.messages import Bye, Confirm, Hello, IHave, Message, Ping, Push, Want, WireRecord
 from cluster.tls import TlsChannel
@@ -81,7 +81,7 @@ async def test_what_the_kernel_does_not_take_at_once_follows_in_order(
     assert heard == list(range(COUNT))
 
 
-@pytest.mark.parametrize("count", [1, MESSAGES_MAX - 1, MESSAGES_MAX, 2 * MESSAGES_MAX + 1])
+@pytest.mark.parametrize("count", [1, FRAMES_MAX - 1, FRAMES_MAX, 2 * FRAMES_MAX + 1])
 async def test_many_small_messages_of_one_read_are_taken_in_parts(
     ends: tuple[socket.socket, socket.socket],
     channels: tuple[TlsChannel | None, TlsChannel | None],
@@ -99,9 +99,42 @@ async def test_many_small_messages_of_one_read_are_taken_in_parts(
         with trio.fail_after(10):
             while len(got) < count:
                 part = await link.receive()
-                assert len(part) <= MESSAGES_MAX
+                assert len(part) <= FRAMES_MAX
                 got += [int.from_bytes(m.digests, "big") for m in part if isinstance(m, Want)]
     assert got == list(range(count))
+
+
+async def test_what_is_skipped_is_looked_at_in_parts_too(ends: tuple[socket.socket, socket.socket]) -> None:
+    """64 KiB hold 10,922 empty frames that nobody knows: no read of them takes more than a turn."""
+    ours, theirs = ends
+    link = Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+    frames = bytes([0, 0, 0, 2, 200, 0]) * (10 * FRAMES_MAX) + encode(Want(bytes(32)))
+    parts = list[list[Message]]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, frames)
+        with trio.fail_after(10):
+            while not (parts and parts[-1]):
+                parts.append(await link.receive())
+    assert parts[-1] == [Want(bytes(32))]
+    assert len(parts) > 10
+
+
+@pytest.mark.parametrize("skipped", [SKIPPED_MAX, SKIPPED_MAX + 1])
+async def test_a_handshake_is_no_place_to_be_skipped(
+    ends: tuple[socket.socket, socket.socket], skipped: int
+) -> None:
+    """A few frames of a later release may come before the message that is due; no more."""
+    ours, theirs = ends
+    link = Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+    theirs.sendall(bytes([0, 0, 0, 2, 200, 0]) * skipped)
+    with trio.fail_after(10):
+        if skipped <= SKIPPED_MAX:
+            theirs.sendall(encode(HELLO))
+            assert await link.receive_one() == HELLO
+        else:
+            with pytest.raises(FrameError):
+                await link.receive_one()
 
 
 async def test_what_came_in_one_read_with_the_end_of_encryption_is_taken(
@@ -113,14 +146,14 @@ async def test_what_came_in_one_read_with_the_end_of_encryption_is_taken(
     assert shake(one, two) == []
     link = Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), one)
     link.welcome()
-    frames = b"".join(encode(Want(bytes(32))) for _ in range(MESSAGES_MAX + 100))
+    frames = b"".join(encode(Want(bytes(32))) for _ in range(FRAMES_MAX + 100))
     sealed = two.seal(frames)
     with suppress(ssl.SSLWantReadError):  # it would wait for an answer
         two._tls.unwrap()  # pyright: ignore[reportPrivateUsage] - no node says goodbye so
     theirs.sendall(sealed + two.outgoing())
     theirs.shutdown(socket.SHUT_WR)
     heard = [*await link.receive(), *await link.receive()]
-    assert len(heard) == MESSAGES_MAX + 100
+    assert len(heard) == FRAMES_MAX + 100
     with pytest.raises(LinkError):
         await link.receive()
 
