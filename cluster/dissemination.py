@@ -203,9 +203,9 @@ class Dissemination:
     def ihave(self, peer: bytes, message: IHave, peers: Sequence[bytes], now: Now) -> None:
         """Note which of the announced records are missing here.
 
-        They are wanted at once when nobody will push them: the origin is the announcer itself (a large record
-        or an unasked one), unknown (a reconciliation), or, in the full mesh, not linked with us. Nor does
-        anybody wait for member facts, and a full store does not keep them out.
+        They are wanted at once when nobody will push them: the announcer should (its outbox was full, or the
+        record is large or came unasked), the origin is unknown (a reconciliation), or, in the full mesh, not
+        linked with us. Nor does anybody wait for member facts, and a full store does not keep them out.
         """
         digests, origin = split_digests(message.digests), message.origin
         if self._pull.paused(now.s) and origin != FACTS:
@@ -213,11 +213,10 @@ class Dissemination:
         now_here, then_here = self._lately
         unsure = [d for d in digests if d not in now_here and d not in then_here]
         missing = [d for d in unsure if not (self._holdings.has(d) or self._members.has(d))]
-        at_once = origin in (b"", FACTS) or (not self.partial and (origin == peer or origin not in peers))
-        pusher = origin
+        pusher = (self._trees.parent(origin) or b"") if self.partial else origin
+        at_once = origin in (b"", FACTS) or peer == pusher or not (self.partial or origin in peers)
         if self.partial and not at_once:
             self._trees.announced(origin, peer)
-            pusher = self._trees.parent(origin) or b""
             self._pull.came_first(len(digests) - len(missing))
         if missing:
             self._pull.announced(peer, origin, missing, now.s, at_once=at_once, pusher=pusher)
@@ -234,12 +233,12 @@ class Dissemination:
     def graft(self, peer: bytes, message: Graft) -> list[Effect]:
         """A peer has lost its way, or found ours shorter: push to it from now on.
 
-        What waits to be announced beside the tree would pass it by now, so it is told of that at once.
+        What waits to be announced beside the tree would pass it by now, so it is told of that at once; one
+        that was in the tree has been pushed that, and would ask for it again.
         """
         effects: list[Effect] = []
-        grafted = set(split_node_ids(message.origins)) if self.partial else set[bytes]()
-        for origin in grafted:
-            self._trees.grafted(origin, peer)
+        origins = split_node_ids(message.origins) if self.partial else []
+        grafted = {origin for origin in origins if self._trees.grafted(origin, peer)}
         for (origin, source), digests in self._to_announce.items():
             if origin in grafted and source != peer:
                 effects += announce(peer, origin, digests)

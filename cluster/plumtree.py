@@ -89,11 +89,14 @@ class Trees:
         """`peer` does not want `origin`'s records pushed."""
         self._tree(origin).lazy[peer] = now_s
 
-    def grafted(self, origin: bytes, peer: bytes) -> None:
-        """`origin`'s records are pushed between `peer` and us, one way or the other."""
-        tree = self._trees.get(origin)
-        if tree is not None:  # where there is none all are eager
-            tree.lazy.pop(peer, None)
+    def grafted(self, origin: bytes, peer: bytes) -> bool:
+        """`origin`'s records are pushed between `peer` and us, one way or the other.
+
+        Returns:
+            whether it was lazy until now.
+        """
+        tree = self._trees.get(origin)  # where there is none all are eager
+        return tree is not None and tree.lazy.pop(peer, None) is not None
 
     def link_up(self, peer: bytes) -> None:
         """A new peer: lazy in every tree that has brought something, for it needs no second way."""

@@ -55,14 +55,10 @@ FULL_PAUSE_S = 20.0
 
 @dataclass(slots=True)
 class _Missing:
-    """One record that is not here: whose it is, who would push it, who has it, who was asked, what is next.
-
-    `grafts`: a push was waited for, so whoever is asked shall push from now on.
-    """
+    """One record that is not here: whose it is, who would push it, who has it, who was asked, what next."""
 
     origin: bytes
     pusher: bytes
-    grafts: bool
     heard_s: float
     due_s: float
     announcers: list[bytes] = field(default_factory=list[bytes])
@@ -72,7 +68,7 @@ class _Missing:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What to ask of a peer. `origins`: whose records a push was waited for in vain (a set in order)."""
+    """What to ask of a peer. `origins`: whose records it shall push from now on (a set in order)."""
 
     peer: bytes
     digests: list[bytes] = field(default_factory=list[bytes])
@@ -133,7 +129,7 @@ class Pull:
                     self.overflow_total += 1
                     continue
                 due_from = b"" if at_once else pusher  # who announces it will not push it
-                entry = self._missing[digest] = _Missing(origin, due_from, not at_once, now_s, due_s)
+                entry = self._missing[digest] = _Missing(origin, due_from, now_s, due_s)
             elif entry.asked is None:
                 entry.due_s = min(entry.due_s, due_s)
                 if at_once:
@@ -257,7 +253,7 @@ class Pull:
             self._asked_of[peer] = self._asked_of.get(peer, 0) + 1
             ask = asks.setdefault(peer, Ask(peer))
             ask.digests.append(digest)
-            if entry.grafts:
+            if entry.origin not in (b"", FACTS):  # a push was waited for, or a parent said it would not push
                 ask.origins[entry.origin] = None
             self._wake(entry.due_s)
         self.refused(dropped)
