@@ -116,8 +116,8 @@ class Dissemination:
         Pages of a catch-up are not announced: whoever is behind catches up by itself.
         """
         effects: list[Effect] = []
-        if event.origin == event.peer:
-            self._pull.pushed(event.peer, now.s)
+        if event.origin:
+            self._pull.pushed(event.peer, event.origin, now.s)
         expected = self._pull.arrived(event.stored, now.s)
         if event.stored and not event.of_page:
             effects += self._news(event, expected, peers, now)

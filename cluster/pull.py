@@ -8,9 +8,9 @@ way; one nobody will push is asked for at once.
 The graft timer adapts: four times the largest recent gap between an IHAVE and the eager payload that
 followed it, within 5 to 250 ms, and twice as long after a payload that came twice (PlumTree leaves the
 value open; iroh-gossip uses 80 ms; our choice to measure it, because asking too early is paid for with
-a second payload and asking late with delay only when an origin dies). It does not run out while the origin
-itself delivers what it accepted, or did a moment ago: a link keeps the order, so what is late on it is
-behind, not lost (docs/decisions/0008).
+a second payload and asking late with delay only when an origin dies). It does not run out while whoever is
+to push the record delivers others of its origin, or did a moment ago: a link keeps the order, so what is late
+on it is behind, not lost (docs/decisions/0008).
 """
 
 from collections import OrderedDict
@@ -41,6 +41,10 @@ ASK_TIMEOUT_S = 3.0
 STREAM_S = 0.4
 """How long after its last push a peer is taken to have more on its way. More than the longest graft timer: of
 ten nodes on two cores each waits long for its turn, and then asked for what lay in its own socket, unread."""
+
+STREAMS_MAX = 1_024
+"""Origins whose streams through one peer are remembered; with one more all of that peer's are forgotten, and
+what is behind on it may be asked for. Our choice: 0.1 MB; in a large cluster a peer may name any origin."""
 
 BEHIND_S_MAX = 20.0
 """How long a record may be behind on the link that is to bring it: as long as a full outbox may take, and one
@@ -86,7 +90,7 @@ class Pull:
         self._cautious = False
         self._waiting = False
         self._delivered_s: dict[bytes, float] = {}
-        self._pushed_s: dict[bytes, float] = {}
+        self._pushed_s: dict[bytes, dict[bytes, float]] = {}  # by peer and origin
         self._next_s: float | None = None
         self.overflow_total = 0
         self.asked_total = 0
@@ -162,9 +166,12 @@ class Pull:
             self._gap_s = max(now_s - heard_s, self._gap_s * GAP_FADE)
         return origins
 
-    def pushed(self, peer: bytes, now_s: float) -> None:
-        """`peer` has pushed records that it accepted itself: what it owes besides is behind, not lost."""
-        self._pushed_s[peer] = now_s
+    def pushed(self, peer: bytes, origin: bytes, now_s: float) -> None:
+        """`peer` has pushed records of `origin`: what it is to push of them besides is behind, not lost."""
+        streams = self._pushed_s.setdefault(peer, {})
+        if len(streams) >= STREAMS_MAX and origin not in streams:
+            streams.clear()
+        streams[origin] = now_s
 
     def begin(self, graft_s: float) -> None:
         """Begin with this graft timer: what was measured before does not hold any more."""
@@ -261,8 +268,8 @@ class Pull:
         return list(asks.values())
 
     def _comes_s(self, entry: _Missing) -> float:
-        """Until when the record is taken to be behind others that its pusher has just pushed."""
-        pushed_s = self._pushed_s.get(entry.pusher)
+        """Until when the record is taken to be behind others of its origin that its pusher has pushed."""
+        pushed_s = self._pushed_s.get(entry.pusher, {}).get(entry.origin)
         return 0.0 if pushed_s is None else min(pushed_s, entry.heard_s + BEHIND_S_MAX) + STREAM_S
 
     def _choose(self, entry: _Missing) -> bytes | None:

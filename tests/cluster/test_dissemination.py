@@ -8,7 +8,7 @@ from cluster.dissemination import Dissemination
 from cluster.members import Members
 from cluster.messages import Graft, IHave, Prune, Want
 from cluster.plumtree import Trees
-from cluster.pull import Pull
+from cluster.pull import BEHIND_S_MAX, GRAFT_S_MAX, STREAM_S, Pull
 from cluster.vocabulary import Now, Received, Send
 from tests.cluster.test_outbox import Shelf
 
@@ -40,6 +40,17 @@ class Leaf:
         effects = [e for e in self.dissemination.tick(PEERS, Now(s, 0)) if isinstance(e, Send)]
         return [e for e in effects if e.message in (Want(LOST), Graft(ORIGIN))]
 
+    def waits_s(self, origin: bytes) -> float:
+        """How long it waits for what `OTHER` announces while the parent pushes records of this origin."""
+        self.push(ORIGIN, 0.0)
+        self.push(origin, 1.0)
+        self.ihave(OTHER, 1.0)
+        s = 1.0
+        while not self.said(s):
+            s += STREAM_S / 8
+            self.push(origin, s)
+        return s - 1.0
+
 
 @pytest.mark.parametrize("origin", [ORIGIN, PARENT], ids=["of this origin", "of its own"])
 def test_what_a_parent_announces_is_wanted_at_once(origin: bytes) -> None:
@@ -52,6 +63,12 @@ def test_what_a_parent_announces_is_wanted_at_once(origin: bytes) -> None:
     leaf.push(origin, 1.0)
     leaf.ihave(PARENT, 1.0)
     assert leaf.said(1.0) == [Send(PARENT, Want(LOST)), Send(PARENT, Graft(ORIGIN))]
+
+
+def test_a_parent_is_behind_while_it_brings_that_origins_records_and_no_others() -> None:
+    """Its link keeps the order: more of them says that one is on its way, its own posts say nothing of it."""
+    assert BEHIND_S_MAX <= Leaf().waits_s(ORIGIN) <= BEHIND_S_MAX + 2 * STREAM_S
+    assert Leaf().waits_s(PARENT) <= GRAFT_S_MAX + STREAM_S / 8
 
 
 def test_who_grafts_is_told_of_what_it_was_not_pushed_and_of_nothing_else() -> None:

@@ -1,5 +1,7 @@
 """Missing records are asked for once at a time, not too early, and from whoever has them."""
 
+import pytest
+
 from cluster.pull import (
     ASK_TIMEOUT_S,
     ASKED_MAX,
@@ -10,6 +12,7 @@ from cluster.pull import (
     GRAFT_S_START,
     MISSING_MAX,
     STREAM_S,
+    STREAMS_MAX,
     TRIES_MAX,
     Ask,
     Pull,
@@ -79,7 +82,7 @@ def test_an_origin_that_delivers_other_records_is_behind_and_gets_time() -> None
     """Its link keeps the order: nothing is asked for until it has been quiet for a while."""
     pull = Pull()
     pull.announced(A, C, [digest(1)], 10.0, at_once=False, pusher=C)
-    pull.pushed(C, 10.1)
+    pull.pushed(C, C, 10.1)
 
     assert pull.tick(10.0 + GRAFT_S_START) == []
     assert pull.deadline_s == 10.1 + STREAM_S
@@ -89,7 +92,7 @@ def test_an_origin_that_delivers_other_records_is_behind_and_gets_time() -> None
 def test_an_origin_that_was_delivering_a_moment_ago_gets_time_too() -> None:
     """A busy node hears the announcement and the timer before it reads the origin's socket."""
     pull = Pull()
-    pull.pushed(C, 10.0)
+    pull.pushed(C, C, 10.0)
     pull.announced(A, C, [digest(1)], 10.1, at_once=False, pusher=C)
 
     assert pull.tick(10.1 + GRAFT_S_START) == []
@@ -102,19 +105,30 @@ def test_an_origin_that_only_delivers_others_is_not_waited_for_without_end() -> 
     pull.announced(A, C, [digest(1)], 10.0, at_once=False, pusher=C)
     asked_s = 10.0
     while not wants(pull.tick(asked_s)):
-        pull.pushed(C, asked_s)
+        pull.pushed(C, C, asked_s)
         asked_s += 0.01
 
     assert asked_s <= 10.02 + BEHIND_S_MAX + STREAM_S
+
+
+@pytest.mark.parametrize(("origins", "remembered"), [(STREAMS_MAX, True), (STREAMS_MAX + 1, False)])
+def test_the_streams_of_a_peer_that_are_remembered_are_bounded(origins: int, remembered: bool) -> None:
+    """One that names ever new origins is waited for less, and costs no memory."""
+    pull = Pull()
+    for number in range(origins):
+        pull.pushed(A, number.to_bytes(16, "big"), 10.0)
+    pull.announced(B, bytes(16), [digest(1)], 10.0, at_once=False, pusher=A)
+
+    assert (pull.tick(10.0 + GRAFT_S_START) == []) is remembered
 
 
 def test_an_origin_that_announces_what_it_should_push_is_asked_at_once() -> None:
     """Its outbox was full; it says so by announcing, however much else it delivers."""
     pull = Pull()
     pull.announced(A, C, [digest(1)], 10.0, at_once=False, pusher=C)
-    pull.pushed(C, 10.01)
+    pull.pushed(C, C, 10.01)
     pull.announced(C, C, [digest(1)], 10.02, at_once=True)
-    pull.pushed(C, 10.03)
+    pull.pushed(C, C, 10.03)
 
     assert {A: [digest(1)]} == wants(pull.tick(10.03))
 
