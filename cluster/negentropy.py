@@ -86,7 +86,8 @@ class Step(NamedTuple):
     Attributes:
         message: bytes to send next, or None: the exchange is done.
         have: list of bytes, 40 each: keys of ours that the responder lacks, ascending.
-        need: list of bytes, 32 each: ids that the responder has and we lack, in the message's order.
+        need: list of bytes, 32 each: ids that the responder has and we lack, in the message's order; where
+            `have` was cut short, perhaps ids that we hold too.
         beyond: bytes or None: a bound from which on to the end of time we hold nothing and the responder
             holds too much to list. Whoever reads its records from there need not have their ids listed.
     """
@@ -158,11 +159,15 @@ class Negentropy:
             return bytes((VERSION,))
         return self._answer(message, None).message()
 
-    def reconcile(self, message: bytes) -> Step:
+    def reconcile(self, message: bytes, have_max: int | None = None) -> Step:
         """Take in the responder's answer.
 
         `have` and `need` hold what this message told; the caller joins them over the exchange as sets:
         a full frame's fingerprint of the rest can bring up ids once more that are not exchanged yet.
+
+        Args:
+            have_max: most keys of ours to name; None: all. A responder that lists nothing for a range in
+                which we hold a million would have us name them; no more are looked at than are named.
 
         Raises:
             NegentropyError: the message is malformed or of another version, and nothing in it counts.
@@ -171,7 +176,7 @@ class Negentropy:
         version = read_version(message)
         if version != VERSION:
             raise NegentropyError(f"peer speaks Negentropy version byte 0x{version:02x}, not 0x{VERSION:02x}")
-        difference = _Difference()
+        difference = _Difference(len(self._items) if have_max is None else have_max)
         out = self._answer(message, difference)
         next_message = out.message() if out.says_something else None
         return Step(next_message, difference.have, list(difference.need), difference.beyond)
@@ -203,7 +208,7 @@ class Negentropy:
                     break
             else:
                 if theirs.mode is Mode.ID_LIST and difference is not None:
-                    difference.note(theirs, self._items.keys(lower, upper))
+                    difference.note(theirs, self._items, lower, upper)
                 out.skip(theirs.upper)
             lower = upper
         return out
@@ -269,12 +274,13 @@ class Negentropy:
 
 
 class _Difference:
-    """What an initiator gathers from one message."""
+    """What an initiator gathers from one message. `have_max`: most keys of ours to name."""
 
-    def __init__(self) -> None:
+    def __init__(self, have_max: int) -> None:
         self.have: list[bytes] = []
         self.need: dict[bytes, None] = {}
         self.beyond: bytes | None = None
+        self._have_max = have_max
         self._nothing: tuple[bytes, bytes] | None = None  # bounds of the stretch without ours, so far
 
     def note_unequal(self, lower: bytes, theirs: Range, *, nothing_here: bool) -> None:
@@ -288,9 +294,11 @@ class _Difference:
         if theirs.upper == INFINITY:
             self.beyond = lower
 
-    def note(self, theirs: Range, ours: list[bytes]) -> None:
-        """Compare the ids of one range, theirs against our keys in it."""
+    def note(self, theirs: Range, items: Items, lower: int, upper: int) -> None:
+        """Compare the ids of one range with our keys in it, those of ranks `lower` to `upper`."""
         their_ids = dict.fromkeys(theirs.ids)
+        room = self._have_max - len(self.have)
+        ours = items.keys(lower, min(upper, lower + room + len(their_ids)))
         our_ids = {key[8:] for key in ours}
-        self.have += [key for key in ours if key[8:] not in their_ids]
+        self.have += [key for key in ours if key[8:] not in their_ids][:room]
         self.need.update((id, None) for id in their_ids if id not in our_ids)

@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from cluster.dissemination import announce
+from cluster.dissemination import IHAVE_DIGESTS_MAX, announce
 from cluster.messages import Fetch, Reconcile, Reconciled
 from cluster.negentropy import FINE, Items, Negentropy, NegentropyError, fingerprint
 from cluster.pull import Pull
+from cluster.session import Session
 from cluster.vocabulary import Close, Effect, Holdings, Now, Received, Send
 from validator import FUTURE_MS_MAX, key_bound
 
@@ -36,41 +37,18 @@ STABLE_AGE_MS = 2_000
 MARGIN_MS_MAX = 2 * FUTURE_MS_MAX
 """How long before its end a record leaves the window: twice the largest clock offset of a link."""
 
-SESSION_TIMEOUT_S = 5.0
-"""A session that heard nothing for so long is given up: the peer may be reading somebody's pages. The next
-round will try another peer, and who holds no more than we do is not waited for."""
-
-ANSWER_S_MAX = 30.0
-"""How long a peer that sends other things, which are a sign of life, may owe its answer: it may have dropped
-the question, and one that is busy for ever must not keep us from all others. Our choice: what lies before the
-answer is a frame of 1 MiB at most, which so takes a line of 300 kbit/s."""
-
 PULL_BACKLOG_MAX = 8_192
 """Records still to be pulled beyond which a session waits before it looks for more."""
+
+ANNOUNCED_MAX = 8_192
+"""Records announced to the peer in one session, `IHAVE_DIGESTS_MAX` of them in one step. Our choice: 256 KiB.
+Whoever lacks more finds it in a session of its own, and a full store that holds less than we do throws all of
+them away: at 200,000 records that was 5.9 MB and two stalls of 60 ms every sync interval."""
 
 RETRY_S_MIN, RETRY_S_MAX = 2.0, 20.0
 """How soon after a session with a peer a difference in fingerprints starts another. It doubles while
 differences persist, up to one default sync interval: a full store or a record that only the peer
 accepts must not keep both busy."""
-
-
-@dataclass(slots=True)
-class _Session:
-    """A running session as initiator. `heard_s`, `answered_s`: when the peer last gave a sign of life, and an
-    answer (monotonic seconds); `held`: the next message, kept back until the backlog shrinks;
-    `fetched`: pages are read no more: they were, or the last session left a difference, as with a full
-    store that takes nothing from them."""
-
-    peer: bytes
-    lower_ms: int
-    upper_ms: int
-    heard_s: float
-    answered_s: float
-    joining: bool
-    peer_records: int
-    fetching: bool = False
-    fetched: bool = False
-    held: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -94,7 +72,7 @@ class Reconciliation:
         self._margin_ms = min(MARGIN_MS_MAX, ttl_ms // 4)
         self._sync_interval_s = sync_interval_s
         self._round_s: float | None = None
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._joins: dict[bytes, int] = {}  # peers still to catch up with, and how much they hold
         self._history: dict[bytes, _History] = {}
         self.rounds_total = 0
@@ -119,7 +97,7 @@ class Reconciliation:
         """When `tick` must be called next (monotonic seconds), or None."""
         times = [t for t in (self._round_s,) if t is not None]
         if self._session:
-            times.append(self._session.heard_s + SESSION_TIMEOUT_S)
+            times.append(self._session.deadline_s)
         return min(times, default=None)
 
     def window_ages_ms(self, ahead_ms: int) -> tuple[int, int]:
@@ -192,19 +170,23 @@ class Reconciliation:
         if (message.lower_ms, message.upper_ms) != (session.lower_ms, session.upper_ms):
             return []  # likewise, with the same peer
         self.bytes_in += len(message.message)
-        session.heard_s = session.answered_s = now.s
+        session.answered(now.s)
         items = self._holdings.window(session.lower_ms, session.upper_ms)
         try:
-            step = _negentropy(items).reconcile(message.message)
+            have_max = min(ANNOUNCED_MAX - session.announced, IHAVE_DIGESTS_MAX)
+            step = _negentropy(items).reconcile(message.message, have_max)
         except NegentropyError as error:
             self._session = None
             return [Close(peer, "bad-sync", str(error)), *self._next(now)]
         # Ids can come twice under a frame limit; what is already on its way is not found again.
         need = [d for d in step.need if not self._holdings.has(d)]
         self.found_total += len(step.have) + len(need)
-        if need and not self._pull.paused(now.s):
-            self._pull.announced(peer, b"", need, now.s, at_once=True)
+        session.announced += len(step.have)
         effects = announce(peer, b"", [key[8:] for key in step.have])
+        if self._pull.paused(now.s):  # we can take nothing; what the peer lacks it finds in its own round
+            return effects + self._finish(now)
+        if need:
+            self._pull.announced(peer, b"", need, now.s, at_once=True)
         if step.beyond is not None and not session.fetched:
             return [*effects, self._fetch(session, step.beyond)]
         if step.message is None:
@@ -229,12 +211,11 @@ class Reconciliation:
     def alive(self, peer: bytes, now: Now, *, of_page: bool = False) -> None:
         """Records, or bytes of an unfinished message, came from `peer`: a session with it is not silent.
 
-        `of_page`: they answer the session; anything else bears out no longer than `ANSWER_S_MAX`.
+        `of_page`: they answer the session.
         """
         session = self._session
         if session is not None and session.peer == peer:
-            session.answered_s = now.s if of_page else session.answered_s
-            session.heard_s = min(now.s, session.answered_s + ANSWER_S_MAX)
+            session.answered(now.s) if of_page else session.alive(now.s)
 
     def resume(self) -> list[Effect]:
         """Send a message that was kept back, if the backlog of missing records allows it."""
@@ -249,8 +230,8 @@ class Reconciliation:
         effects: list[Effect] = []
         session = self._session
         if session and session.held is not None and len(self._pull):
-            session.heard_s = session.answered_s = now.s  # not silent: we are the ones who wait
-        if session and now.s >= session.heard_s + SESSION_TIMEOUT_S:
+            session.answered(now.s)  # not silent: we are the ones who wait
+        if session and now.s >= session.deadline_s:
             if session.joining and session.peer_records > len(self._holdings):
                 self._joins[session.peer] = 0  # once more, after the others
             effects += self._finish(now)
@@ -277,19 +258,19 @@ class Reconciliation:
         lower_ms = max(now.wall_ms - self._ttl_ms + self._margin_ms, 0)
         peer_records = self._joins.pop(peer, 0)
         upper_ms = max(now.wall_ms - upper_age_ms, 0)
-        session = _Session(peer, lower_ms, upper_ms, now.s, now.s, joining, peer_records)
+        session = Session(peer, lower_ms, upper_ms, now.s, now.s, joining, peer_records)
         self._session = session
         session.fetched = peer in self._history and self._history[peer].retry_s > RETRY_S_MIN
         if joining and peer_records > 2 * len(self._holdings):
             return [self._fetch(session, b"")]
         return self._initiate(session)
 
-    def _fetch(self, session: _Session, after: bytes) -> Effect:
+    def _fetch(self, session: Session, after: bytes) -> Effect:
         """Read the peer's records from `after` on; whatever else differs, a new opening will show."""
         session.fetching = session.fetched = True
         return Send(session.peer, Fetch(after))
 
-    def _initiate(self, session: _Session) -> list[Effect]:
+    def _initiate(self, session: Session) -> list[Effect]:
         """Open: with one fingerprint when the stores may well be equal, else with the newest ids first,
         because what is missing is mostly what was posted during an outage that has just ended."""
         items = self._holdings.window(session.lower_ms, session.upper_ms)
@@ -298,7 +279,7 @@ class Reconciliation:
             session, negentropy.probe() if session.joining else negentropy.initiate(newest_first=True)
         )
 
-    def _send(self, session: _Session, message: bytes) -> list[Effect]:
+    def _send(self, session: Session, message: bytes) -> list[Effect]:
         self.bytes_out += len(message)
         return [Send(session.peer, Reconcile(session.lower_ms, session.upper_ms, message))]
 

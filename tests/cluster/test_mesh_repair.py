@@ -7,7 +7,7 @@ import pytest
 from cluster.codec import FrameReader, wire_record
 from cluster.dissemination import ANNOUNCE_PAUSE_S
 from cluster.messages import IHave, Push, Reconcile, WireRecord
-from cluster.reconciliation import ANSWER_S_MAX, SESSION_TIMEOUT_S
+from cluster.session import ANSWER_S_MAX, SESSION_TIMEOUT_S
 from cluster.vocabulary import Missed
 from node.admission import Answer
 from tests.cluster.test_mesh import is_push, make

@@ -224,6 +224,29 @@ def test_a_hostile_message_costs_a_bounded_number_of_look_ups() -> None:
         assert 1000 < items.ranks <= RANGES_MAX
 
 
+@pytest.mark.parametrize("have_max", [0, 7, 100])
+def test_a_peer_that_lists_nothing_has_no_more_named_or_looked_at_than_was_asked(have_max: int) -> None:
+    """32 bytes that say "I hold nothing" must not make a node list a million keys."""
+
+    class Counting(SortedItems):
+        seen = 0
+
+        def keys(self, begin: int, end: int) -> list[bytes]:
+            self.seen += end - begin
+            return super().keys(begin, end)
+
+    keys = sorted(some_keys(Random(5), 1000, 10**6))
+    items = Counting(keys)
+    ours, theirs = RangeWriter(), b"\xbb" * 32
+    ours.id_list(INFINITY, [keys[3], bytes(8) + theirs])
+    step = Negentropy(items).reconcile(ours.message(), have_max)
+
+    assert step.have == [k for k in keys if k != keys[3]][:have_max]
+    assert theirs in step.need
+    assert {theirs, keys[3][8:]} >= set(step.need)
+    assert items.seen <= have_max + 2
+
+
 def test_a_full_frame_never_hides_that_the_peer_has_nothing_in_the_rest() -> None:
     """An initiator whose frame is full puts off a range the peer holds nothing in, and says so truly.
 
