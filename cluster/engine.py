@@ -232,8 +232,7 @@ class Engine:
         self.membership.heard(event.peer, now)
         effects = self._dissemination.received(event, tuple(self.membership.peers), now)
         effects += self.receipts.changed((*event.stored, *event.lost))
-        self._reconciliation.alive(event.peer, now, of_page=event.of_page)
-        effects += self._reconciliation.page(event) + self._reconciliation.resume()
+        effects += self._reconciliation.received(event, now) + self._reconciliation.resume()
         if event.rejected:
             reason = self.membership.rejected(event.peer, event.rejected, now)
             if reason is not None:

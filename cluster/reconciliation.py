@@ -194,28 +194,39 @@ class Reconciliation:
         session.held = step.message
         return effects + self.resume()
 
-    def page(self, event: Received) -> list[Effect]:
-        """A page of the peer's records has been admitted: ask for the next, or go on to reconcile."""
+    def received(self, event: Received, now: Now) -> list[Effect]:
+        """A peer's records have been admitted: after a page ask for the next, or go on to reconcile."""
         session = self._session
-        if session is None or session.peer != event.peer or not (session.fetching and event.of_page):
+        if session is None or session.peer != event.peer:
             return []
+        if event.stored and not event.origin:
+            session.brought_s = now.s
+        if not event.of_page:
+            session.alive(now.s)
+            return []
+        session.answered(now.s)
+        return self._page(session, event, now) if session.fetching else []
+
+    def _page(self, session: Session, event: Received, now: Now) -> list[Effect]:
         self.found_total += len(event.stored)
         if event.last is None:
             return []
+        if event.more and event.last <= session.after:
+            self._session = None
+            return [
+                Close(event.peer, "bad-sync", "a page leads nowhere: more follows, and from where it began"),
+                *self._next(now),
+            ]
         beyond = event.last >= key_bound(session.upper_ms)
         if event.more and not event.full and not beyond:
-            return [Send(event.peer, Fetch(event.last))]
+            return [self._fetch(session, event.last)]
         session.fetching = False
         return self._initiate(session)
 
-    def alive(self, peer: bytes, now: Now, *, of_page: bool = False) -> None:
-        """Records, or bytes of an unfinished message, came from `peer`: a session with it is not silent.
-
-        `of_page`: they answer the session.
-        """
-        session = self._session
-        if session is not None and session.peer == peer:
-            session.answered(now.s) if of_page else session.alive(now.s)
+    def alive(self, peer: bytes, now: Now) -> None:
+        """Bytes of an unfinished message came from `peer`: a session with it is not silent."""
+        if self._session is not None and self._session.peer == peer:
+            self._session.alive(now.s)
 
     def resume(self) -> list[Effect]:
         """Send a message that was kept back, if the backlog of missing records allows it."""
@@ -232,7 +243,8 @@ class Reconciliation:
         if session and session.held is not None and len(self._pull):
             session.answered(now.s)  # not silent: we are the ones who wait
         if session and now.s >= session.deadline_s:
-            if session.joining and session.peer_records > len(self._holdings):
+            again = session.joining and not session.fruitless(now.s)
+            if again and session.peer_records > len(self._holdings):
                 self._joins[session.peer] = 0  # once more, after the others
             effects += self._finish(now)
         if self._round_s is None or now.s >= self._round_s:
@@ -258,7 +270,7 @@ class Reconciliation:
         lower_ms = max(now.wall_ms - self._ttl_ms + self._margin_ms, 0)
         peer_records = self._joins.pop(peer, 0)
         upper_ms = max(now.wall_ms - upper_age_ms, 0)
-        session = Session(peer, lower_ms, upper_ms, now.s, now.s, joining, peer_records)
+        session = Session(peer, lower_ms, upper_ms, now.s, now.s, now.s, joining, peer_records)
         self._session = session
         session.fetched = peer in self._history and self._history[peer].retry_s > RETRY_S_MIN
         if joining and peer_records > 2 * len(self._holdings):
@@ -268,6 +280,7 @@ class Reconciliation:
     def _fetch(self, session: Session, after: bytes) -> Effect:
         """Read the peer's records from `after` on; whatever else differs, a new opening will show."""
         session.fetching = session.fetched = True
+        session.after = after
         return Send(session.peer, Fetch(after))
 
     def _initiate(self, session: Session) -> list[Effect]:

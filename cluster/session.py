@@ -14,6 +14,11 @@ ANSWER_S_MAX = 30.0
 the question, and one that is busy for ever must not keep us from all others. Our choice: what lies before the
 answer is a frame of 1 MiB at most, which so takes a line of 300 kbit/s."""
 
+FRUITLESS_S_MAX = 60.0
+"""How long a session may bring nothing that is stored here, whatever the peer answers: pages of what is
+known, fingerprints that never agree, ids that nobody has. Our choice, three sync intervals: others have their
+turns then, and honest peers list 150,000 ids in it at a round trip of 100 ms."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -22,10 +27,11 @@ class Session:
     Attributes:
         peer: with whom.
         lower_ms, upper_ms: the window, Unix milliseconds.
-        heard_s, answered_s: when the peer last gave a sign of life, and an answer (monotonic seconds).
+        heard_s, answered_s, brought_s: when the peer last gave a sign of life, an answer, and a record
+            that was asked for and stored (monotonic seconds).
         joining: it is to catch up with a peer just linked, which held `peer_records`.
         announced: how many records were announced to the peer.
-        fetching: the peer's pages are being read.
+        fetching: the peer's pages are being read, the next one from `after` on.
         fetched: pages are read no more: they were, or the last session left a difference, as with a full
             store that takes nothing from them.
         held: the next message, kept back until the backlog shrinks.
@@ -36,17 +42,23 @@ class Session:
     upper_ms: int
     heard_s: float
     answered_s: float
+    brought_s: float
     joining: bool
     peer_records: int
     announced: int = 0
     fetching: bool = False
+    after: bytes = b""
     fetched: bool = False
     held: bytes | None = None
 
     @property
     def deadline_s(self) -> float:
         """When it is given up, unless the peer gives a sign of life (monotonic seconds)."""
-        return self.heard_s + SESSION_TIMEOUT_S
+        return min(self.heard_s + SESSION_TIMEOUT_S, self.brought_s + FRUITLESS_S_MAX)
+
+    def fruitless(self, now_s: float) -> bool:
+        """Whether it brought nothing for too long."""
+        return now_s >= self.brought_s + FRUITLESS_S_MAX
 
     def answered(self, now_s: float) -> None:
         """The peer has answered."""

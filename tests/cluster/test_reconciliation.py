@@ -1,9 +1,16 @@
 """What one peer can take of a node by anti-entropy: bounded steps, bounded bytes, and only its turn."""
 
-from cluster.codec import FrameReader
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from cluster.codec import FrameReader, encode, wire_record
 from cluster.dissemination import IHAVE_DIGESTS_MAX
-from cluster.messages import IHave, Push
+from cluster.messages import Fetch, IHave, Message, Page, Push, Reconcile, Reconciled, WireRecord
+from cluster.negentropy_wire import INFINITY, RangeWriter
 from cluster.reconciliation import ANNOUNCED_MAX
+from cluster.session import FRUITLESS_S_MAX
 from storage import StoreLimits
 from tests.fakes.mesh import HOUR_MS, Mesh, MeshNode
 from validator import Record, sign
@@ -72,3 +79,64 @@ def test_what_only_a_full_store_holds_reaches_its_larger_peer_within_an_interval
 def tells(frame: bytes) -> bool:
     """Whether a frame brings records or announces them."""
     return any(isinstance(m, Push | IHave) for m in FrameReader().feed(frame))
+
+
+def test_a_page_that_leads_nowhere_ends_the_link() -> None:
+    """More is said to follow, and from where it began: whoever asks on has no other session for ever."""
+    mesh, node, liar = with_a_liar(lambda message: Page([], message.after, True))
+    mesh.run_until(lambda: liar.node_id not in node.engine.membership.peers, 2)
+
+    mesh.run_until(lambda: node.engine.ready(node.now()), 5)
+
+
+@pytest.mark.parametrize("records", [0, 1])
+def test_pages_that_bring_nothing_new_are_not_read_for_ever(records: int) -> None:
+    """Each leads a little further, and holds nothing, or what is known: others have their turn."""
+    known: list[WireRecord] = []
+
+    def answer(message: Fetch) -> Page:
+        after = int.from_bytes(message.after or bytes(8), "big")
+        return Page(known, (after + 1).to_bytes(len(message.after) or 8, "big"), True)
+
+    mesh, node, liar = with_a_liar(answer)
+    known += [wire_record(r) for r in node.listing()[:records]]
+    begin_s = mesh.now_s
+    mesh.run_until(lambda: node.engine.session_peer != liar.node_id, FRUITLESS_S_MAX + 1)
+
+    assert mesh.now_s - begin_s > FRUITLESS_S_MAX - 5
+    assert liar.node_id in node.engine.membership.peers
+    mesh.run_until(lambda: node.engine.ready(node.now()), 5)
+
+
+def test_a_session_that_never_agrees_ends() -> None:
+    """Every answer says that everything differs, a second later: nothing comes of it."""
+    mesh, node, liar = with_a_liar(lambda message: Page([], message.after, False))
+    mesh.run_until(lambda: node.engine.session_peer != liar.node_id, FRUITLESS_S_MAX + 1)
+
+    assert mesh.now_s > FRUITLESS_S_MAX
+    mesh.run_until(lambda: node.engine.ready(node.now()), 5)
+
+
+def with_a_liar(page: Callable[[Fetch], Page]) -> tuple[Mesh, MeshNode, MeshNode]:
+    """A node that catches up with a peer, which says it holds much and answers so, a second late."""
+    mesh = Mesh(multicast=False)
+    node, liar = mesh.add(1), mesh.add(2, seeds=("node:10000",))
+    node.post("hello", "known")
+    hello, take = liar.hello, liar.take
+    out = RangeWriter()
+    out.fingerprint(INFINITY, b"?" * 16)
+
+    def answer(peer: bytes, connection: int, message: Message) -> None:
+        if isinstance(message, Fetch):
+            said: Message = page(message)
+        elif isinstance(message, Reconcile):
+            said = Reconciled(message.lower_ms, message.upper_ms, out.message())
+        else:
+            take(peer, connection, message)
+            return
+        mesh.at(mesh.now_s + 1, lambda: mesh.transmit(liar, peer, encode(said)))
+
+    liar.hello = lambda: msgspec.structs.replace(hello(), records=1000)  # type: ignore[method-assign]  # it lies
+    liar.take = answer  # type: ignore[method-assign]
+    mesh.run_until(lambda: node.engine.session_peer == liar.node_id, 5)
+    return mesh, node, liar
