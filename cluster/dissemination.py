@@ -19,7 +19,7 @@ from random import Random
 
 from cluster.codec import split_digests, split_node_ids
 from cluster.members import Members
-from cluster.messages import FACTS, Graft, IHave, Prune, Want
+from cluster.messages import FACTS, IHAVE_DIGESTS_MAX, Graft, IHave, Prune, Want
 from cluster.plumtree import Trees
 from cluster.pull import GRAFT_S_START, Pull
 from cluster.vocabulary import Degraded, Effect, Holdings, Now, PushRecords, Received, Send, Serve
@@ -46,9 +46,6 @@ with the full mesh's 250."""
 
 FACT_ANNOUNCE_DELAY_S = 1.0
 """The same for member facts, which nobody waits for: one IHAVE a second then covers all of them."""
-
-IHAVE_DIGESTS_MAX = 16_384
-"""Digests in one IHAVE: 512 KiB, half a frame."""
 
 RANDOM_NEIGHBOURS = 2
 

@@ -18,9 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cluster.messages import FACTS
-
-MISSING_MAX = 65_536
-"""Entries in the table, about 20 MB. What does not fit is found again by the next reconciliation."""
+from cluster.shares import Shares
 
 ASKED_MAX = 2_048
 """Records asked of one peer at a time: 64 KiB of digests, and an answer that other traffic can pass."""
@@ -59,8 +57,12 @@ FULL_PAUSE_S = 20.0
 
 @dataclass(slots=True)
 class _Missing:
-    """One record that is not here: whose it is, who would push it, who has it, who was asked, what next."""
+    """One record that is not here: whose it is, who would push it, who has it, who was asked, what next.
 
+    `teller`: who announced it first, whose share it is in; empty when our own reconciliation found it.
+    """
+
+    teller: bytes
     origin: bytes
     pusher: bytes
     heard_s: float
@@ -84,6 +86,7 @@ class Pull:
 
     def __init__(self) -> None:
         self._missing: OrderedDict[bytes, _Missing] = OrderedDict()
+        self._shares = Shares()
         self._asked_of: dict[bytes, int] = {}
         self._gap_s = GRAFT_S_START / GRAFT_FACTOR
         self._paused_until_s = 0.0
@@ -97,6 +100,11 @@ class Pull:
 
     def __len__(self) -> int:
         return len(self._missing)
+
+    @property
+    def found(self) -> int:
+        """How many of them our own reconciliation found."""
+        return self._shares[b""]
 
     @property
     def graft_s(self) -> float:
@@ -117,6 +125,7 @@ class Pull:
         *,
         at_once: bool,
         pusher: bytes = b"",
+        found: bool = False,
     ) -> None:
         """Note that `peer` holds `digests`, none of which is held here; `tick` then asks for them.
 
@@ -124,16 +133,22 @@ class Pull:
             origin: whose tree they travel on; empty when on none.
             at_once: nobody will send them by itself.
             pusher: which peer should send them by itself; empty when that is not known.
+            found: our own reconciliation found them; they have places of their own.
         """
         due_s = now_s if at_once else now_s + self.graft_s
+        teller = b"" if found else peer
+        room = self._shares.room(teller)
         for digest in digests:
             entry = self._missing.get(digest)
             if entry is None:
-                if len(self._missing) >= MISSING_MAX:
+                if room <= 0:
                     self.overflow_total += 1
                     continue
+                room -= 1
+                self._shares.take(teller)
                 due_from = b"" if at_once else pusher  # who announces it will not push it
-                entry = self._missing[digest] = _Missing(origin, due_from, now_s, due_s)
+                entry = _Missing(teller, origin, due_from, now_s, due_s)
+                self._missing[digest] = entry
             elif entry.asked is None:
                 entry.due_s = min(entry.due_s, due_s)
                 if at_once:
@@ -153,7 +168,7 @@ class Pull:
             return origins
         heard_s = now_s
         for digest in digests:
-            entry = self._missing.pop(digest, None)
+            entry = self._pop(digest)
             if entry is None:
                 continue
             origins[digest] = entry.origin
@@ -192,7 +207,7 @@ class Pull:
     def refused(self, digests: Iterable[bytes]) -> None:
         """Forget digests that arrived but were not taken: they would not be taken from others either."""
         for digest in digests:
-            entry = self._missing.pop(digest, None)
+            entry = self._pop(digest)
             if entry is not None and entry.asked is not None:
                 self._give_back(entry)
 
@@ -203,6 +218,7 @@ class Pull:
         """
         self._cautious = True
         self._missing.clear()
+        self._shares.clear()
         self._asked_of.clear()
         self._paused_until_s = now_s + FULL_PAUSE_S
 
@@ -224,7 +240,7 @@ class Pull:
             elif entry.pusher == peer and entry.asked is None:
                 entry.due_s = now_s
             if not entry.announcers and entry.asked is None:
-                del self._missing[digest]
+                self._pop(digest)
         self._wake(now_s)
 
     def tick(self, now_s: float) -> list[Ask]:
@@ -266,6 +282,12 @@ class Pull:
         self.refused(dropped)
         self.asked_total += sum(len(ask.digests) for ask in asks.values())
         return list(asks.values())
+
+    def _pop(self, digest: bytes) -> _Missing | None:
+        entry = self._missing.pop(digest, None)
+        if entry is not None:
+            self._shares.give(entry.teller)
+        return entry
 
     def _comes_s(self, entry: _Missing) -> float:
         """Until when the record is taken to be behind others of its origin that its pusher has pushed."""

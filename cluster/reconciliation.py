@@ -19,11 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from cluster.dissemination import IHAVE_DIGESTS_MAX, announce
-from cluster.messages import Fetch, Reconcile, Reconciled
+from cluster.dissemination import announce
+from cluster.messages import IHAVE_DIGESTS_MAX, Fetch, Reconcile, Reconciled
 from cluster.negentropy import FINE, Items, Negentropy, NegentropyError, fingerprint
 from cluster.pull import Pull
 from cluster.session import Session
+from cluster.shares import SHARE_MAX
 from cluster.vocabulary import Close, Effect, Holdings, Now, Received, Send
 from validator import FUTURE_MS_MAX, key_bound
 
@@ -38,12 +39,12 @@ MARGIN_MS_MAX = 2 * FUTURE_MS_MAX
 """How long before its end a record leaves the window: twice the largest clock offset of a link."""
 
 PULL_BACKLOG_MAX = 8_192
-"""Records still to be pulled beyond which a session waits before it looks for more."""
+"""Records found and still to be pulled beyond which a session waits before it looks for more."""
 
-ANNOUNCED_MAX = 8_192
-"""Records announced to the peer in one session, `IHAVE_DIGESTS_MAX` of them in one step. Our choice: 256 KiB.
-Whoever lacks more finds it in a session of its own, and a full store that holds less than we do throws all of
-them away: at 200,000 records that was 5.9 MB and two stalls of 60 ms every sync interval."""
+ANNOUNCED_MAX = SHARE_MAX
+"""Records announced to the peer in one session, `IHAVE_DIGESTS_MAX` of them in one step. Our choice: what
+the peer remembers of one, 256 KiB. Whoever lacks more finds it in a session of its own, and a full store that
+holds less than we do throws all of it away: of 200,000 that was 5.9 MB and two stalls of 60 ms each round."""
 
 RETRY_S_MIN, RETRY_S_MAX = 2.0, 20.0
 """How soon after a session with a peer a difference in fingerprints starts another. It doubles while
@@ -84,8 +85,9 @@ class Reconciliation:
 
     @property
     def idle(self) -> bool:
-        """Whether no session runs or waits and nothing is left to pull: we are as complete as we know."""
-        return self._session is None and not self._joins and not len(self._pull)
+        """Whether no session runs or waits and nothing that one found is left to pull: we are as complete as
+        we know. What peers announce does not count: who announces what nobody has would keep us from it."""
+        return self._session is None and not self._joins and not self._pull.found
 
     @property
     def session_peer(self) -> bytes | None:
@@ -186,7 +188,7 @@ class Reconciliation:
         if self._pull.paused(now.s):  # we can take nothing; what the peer lacks it finds in its own round
             return effects + self._finish(now)
         if need:
-            self._pull.announced(peer, b"", need, now.s, at_once=True)
+            self._pull.announced(peer, b"", need, now.s, at_once=True, found=True)
         if step.beyond is not None and not session.fetched:
             return [*effects, self._fetch(session, step.beyond)]
         if step.message is None:
@@ -231,7 +233,7 @@ class Reconciliation:
     def resume(self) -> list[Effect]:
         """Send a message that was kept back, if the backlog of missing records allows it."""
         session = self._session
-        if session is None or session.held is None or len(self._pull) > PULL_BACKLOG_MAX:
+        if session is None or session.held is None or self._pull.found > PULL_BACKLOG_MAX:
             return []
         message, session.held = session.held, None
         return self._send(session, message)
@@ -240,7 +242,7 @@ class Reconciliation:
         """Give up a silent session; start the periodic round with a random peer."""
         effects: list[Effect] = []
         session = self._session
-        if session and session.held is not None and len(self._pull):
+        if session and session.held is not None and self._pull.found:
             session.answered(now.s)  # not silent: we are the ones who wait
         if session and now.s >= session.deadline_s:
             again = session.joining and not session.fruitless(now.s)

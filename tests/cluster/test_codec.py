@@ -189,6 +189,12 @@ def test_batches_are_cut_at_their_size_and_lose_nothing() -> None:
     assert all(len(encode_push(batch)) <= BATCH_BYTES + 64 for batch in cut if len(batch) > 1)
 
 
+def test_an_announcement_may_be_as_long_as_is_said() -> None:
+    """The most that one may name; one more is refused below."""
+    longest = m.IHave(b"", b"x" * 32 * m.IHAVE_DIGESTS_MAX)
+    assert list(FrameReader().feed(encode(longest))) == [longest]
+
+
 def test_joined_digests_come_apart() -> None:
     """Splitting is the reverse of joining."""
     parts = [bytes([i]) * 32 for i in range(5)]
@@ -201,6 +207,7 @@ def test_joined_digests_come_apart() -> None:
         m.Push([], b"12345"),
         m.IHave(b"x", b""),
         m.IHave(b"", b"x" * 33),
+        m.IHave(b"", b"x" * 32 * (m.IHAVE_DIGESTS_MAX + 1)),
         m.Want(b"x"),
         m.Graft(b"x" * 17),
         m.Shuffle([], b"x", 1),

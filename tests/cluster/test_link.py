@@ -12,7 +12,7 @@ import trio.testing
 from cluster.codec import BATCH_BYTES, FrameError, FrameReader, encode
 from cluster.connection import FRAMES_MAX, SKIPPED_MAX, Connection
 from cluster.link import Link
-from cluster.messages import Bye, Confirm, Hello, IHave, Message, Ping, Push, Want, WireRecord
+from cluster.messages import Bye, Confirm, Hello, Message, Ping, Push, Want, WireRecord
 from cluster.tls import TlsChannel
 from cluster.transport import LinkError, send_now
 from tests.cluster.channels import KEY, security, shake
@@ -187,7 +187,7 @@ async def test_a_goodbye_never_comes_in_the_middle_of_a_frame(
     our_stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     link = Link(Connection(our_stream, channels[0]), HELLO, HELLO, "a:1", dialled=True, desk=Shelf([]))
     reader, heard = FrameReader(), list[Message]()
-    large = IHave(b"", bytes(32 * 16_384))
+    large = Want(bytes(32 * 16_384))
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
 
     async def run() -> None:

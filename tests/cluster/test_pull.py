@@ -1,5 +1,7 @@
 """Missing records are asked for once at a time, not too early, and from whoever has them."""
 
+from collections.abc import Callable
+
 import pytest
 
 from cluster.pull import (
@@ -10,13 +12,13 @@ from cluster.pull import (
     GRAFT_S_MAX,
     GRAFT_S_MIN,
     GRAFT_S_START,
-    MISSING_MAX,
     STREAM_S,
     STREAMS_MAX,
     TRIES_MAX,
     Ask,
     Pull,
 )
+from cluster.shares import FOUND_MAX, MISSING_MAX, SHARE_MAX
 
 A, B, C = (bytes([i]) * 16 for i in (1, 2, 3))
 
@@ -195,12 +197,50 @@ def test_one_peer_is_asked_for_a_bounded_number_at_a_time() -> None:
     assert wants(pull.tick(0.1))[A] == many[ASKED_MAX:]
 
 
-def test_the_table_is_bounded() -> None:
-    """What does not fit is counted and left to the next reconciliation."""
-    pull = Pull()
-    pull.announced(A, b"", (digest(i) for i in range(MISSING_MAX + 5)), 0.0, at_once=True)
+def fill(pull: Pull, peers: int) -> None:
+    """Announce more than a share from so many peers, each what nobody has."""
+    for number in range(peers):
+        digests = (digest(1_000_000 * (number + 1) + n) for n in range(SHARE_MAX + 5))
+        pull.announced(number.to_bytes(16, "big"), b"", digests, 0.0, at_once=True)
 
-    assert (len(pull), pull.overflow_total) == (MISSING_MAX, 5)
+
+def test_the_table_is_bounded() -> None:
+    """What does not fit is counted and left to the next reconciliation; so is what that finds too much."""
+    pull = Pull()
+    fill(pull, 8)
+    assert (len(pull), pull.overflow_total) == (MISSING_MAX - FOUND_MAX, 8 * 5 + 2 * SHARE_MAX)
+    pull.announced(A, b"", (digest(n) for n in range(FOUND_MAX + 3)), 0.0, at_once=True, found=True)
+
+    assert (len(pull), pull.found) == (MISSING_MAX, FOUND_MAX)
+
+
+def test_a_peer_that_announces_what_nobody_has_leaves_the_others_their_share() -> None:
+    """Its own is full; what others announce, and what our own session finds, is noted all the same."""
+    pull = Pull()
+    fill(pull, 1)
+    assert (len(pull), pull.overflow_total) == (SHARE_MAX, 5)
+    pull.announced(B, b"", [digest(1)], 0.0, at_once=True)
+    pull.announced(bytes(16), b"", [digest(2)], 0.0, at_once=True, found=True)
+
+    assert (len(pull), pull.found) == (SHARE_MAX + 2, 1)
+    assert [digest(1)] == wants(pull.tick(0.0))[B]
+
+
+def test_a_place_in_a_share_is_free_again_whatever_became_of_the_record() -> None:
+    """It came, was refused, was given up with its link, or the store was full."""
+    pull = Pull()
+    ways: tuple[Callable[[list[bytes]], object], ...] = (
+        lambda known: pull.arrived(known, 1.0),
+        pull.refused,
+        lambda known: pull.link_down(bytes(16), 1.0),
+        lambda known: pull.pause(1.0),
+    )
+    for free in ways:
+        before = pull.overflow_total
+        fill(pull, 1)
+        assert (len(pull), pull.overflow_total - before) == (SHARE_MAX, 5)
+        free([digest(1_000_000 + n) for n in range(SHARE_MAX)])
+        assert len(pull) == 0
 
 
 def test_a_record_nobody_sends_is_given_up() -> None:

@@ -6,11 +6,22 @@ import msgspec
 import pytest
 
 from cluster.codec import FrameReader, encode, wire_record
-from cluster.dissemination import IHAVE_DIGESTS_MAX
-from cluster.messages import Fetch, IHave, Message, Page, Push, Reconcile, Reconciled, WireRecord
+from cluster.messages import (
+    IHAVE_DIGESTS_MAX,
+    Fetch,
+    IHave,
+    Message,
+    Page,
+    Push,
+    Reconcile,
+    Reconciled,
+    WireRecord,
+)
 from cluster.negentropy_wire import INFINITY, RangeWriter
 from cluster.reconciliation import ANNOUNCED_MAX
 from cluster.session import FRUITLESS_S_MAX
+from cluster.shares import FOUND_MAX, MISSING_MAX, SHARE_MAX
+from cluster.vocabulary import Heard
 from storage import StoreLimits
 from tests.fakes.mesh import HOUR_MS, Mesh, MeshNode
 from validator import Record, sign
@@ -140,3 +151,36 @@ def with_a_liar(page: Callable[[Fetch], Page]) -> tuple[Mesh, MeshNode, MeshNode
     liar.take = answer  # type: ignore[method-assign]
     mesh.run_until(lambda: node.engine.session_peer == liar.node_id, 5)
     return mesh, node, liar
+
+
+def announce_nothing(node: MeshNode, peer: MeshNode, frames: int) -> None:
+    """Have a peer announce what nobody has."""
+    for _ in range(frames):
+        digests = node.mesh.rng.randbytes(32 * IHAVE_DIGESTS_MAX)
+        node.feed(Heard(peer.node_id, IHave(b"", digests)))
+
+
+def test_what_a_session_finds_is_asked_for_however_much_of_nothing_is_announced() -> None:
+    """Six liars have filled all there is to fill; the lost record comes with the next ping."""
+    mesh = Mesh()
+    node, honest, *liars = [mesh.add(number) for number in range(1, 9)]
+    mesh.run_until(mesh.linked, 10)
+    mesh.lose = lambda sender, peer, frame: tells(frame)
+    record = honest.post("hello", "lost")
+    mesh.run(1)
+    mesh.lose = lambda sender, peer, frame: sender is not honest and tells(frame)
+    for liar in liars:
+        announce_nothing(node, liar, SHARE_MAX // IHAVE_DIGESTS_MAX)
+    assert node.engine.statistics().missing == MISSING_MAX - FOUND_MAX
+
+    assert mesh.run_until(lambda: node.has(record.digest), 10) < 8
+
+
+def test_who_announces_what_nobody_has_keeps_no_node_from_being_ready() -> None:
+    """Ready is who has what its sessions found; what is announced besides may never come."""
+    mesh = Mesh()
+    node, liar = mesh.add(1), mesh.add(2)
+    mesh.run_until(mesh.linked, 5)
+    announce_nothing(node, liar, 1)
+
+    mesh.run_until(lambda: node.engine.ready(node.now()), 3)

@@ -31,6 +31,7 @@ from cluster.messages import (
     WireRecord,
 )
 from cluster.service import LINKS_LOGGED_MAX
+from cluster.shares import SHARE_MAX
 from node.exports import Node
 from tests.cluster.peer import ScriptedPeer, config, hello, running, until
 from validator import Record, sign
@@ -281,7 +282,7 @@ async def test_junk_on_a_link_that_is_refused_as_it_comes_up_costs_that_link_onl
 
 
 async def test_a_flood_of_announcements_of_nothing_is_bounded() -> None:
-    """A million digests that do not exist fill no more than the table."""
+    """200,000 digests that do not exist fill no more than their sender's share."""
     async with running(config()) as node:
         peer = await ScriptedPeer.connect(node)
         await peer.link(node)
@@ -292,13 +293,13 @@ async def test_a_flood_of_announcements_of_nothing_is_bounded() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drain)
-            for start in range(0, 200_000, 10_000):
-                joined = b"".join(n.to_bytes(32, "big") for n in range(start, start + 10_000))
+            for start in range(0, 200_000, 2_000):
+                joined = b"".join(n.to_bytes(32, "big") for n in range(start, start + 2_000))
                 await peer.say(IHave(b"", joined))
             await until(lambda: node.gossip_totals()["overflow_total"] > 100_000, "all were heard")
             nursery.cancel_scope.cancel()
 
-        assert node.gossip_totals()["missing"] <= 65_536
+        assert node.gossip_totals()["missing"] <= SHARE_MAX
 
 
 async def test_wants_and_fetches_are_served() -> None:

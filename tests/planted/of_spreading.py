@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from cluster import codec, outbox, pull
+from cluster import codec, outbox
 from cluster import vocabulary as v
 from cluster.codec import batches, encode_push
 from cluster.dissemination import Dissemination
@@ -16,6 +16,7 @@ from cluster.engine import Engine
 from cluster.outbox import Outbox
 from cluster.pull import Pull
 from cluster.service import ClusterService
+from cluster.shares import Shares
 from cluster.vocabulary import Effect, Input, Now
 from tests.cluster import test_fan_out as fan_out
 from tests.cluster import test_mesh as mesh
@@ -62,7 +63,11 @@ def loop_variable_batch(patch: pytest.MonkeyPatch) -> None:
 
 def unbounded_missing_table(patch: pytest.MonkeyPatch) -> None:
     """Note everything that anybody announces."""
-    patch.setattr(pull, "MISSING_MAX", 10**9)
+
+    def endless(shares: Shares, teller: bytes) -> int:
+        return 10**9
+
+    patch.setattr(Shares, "room", endless)
 
 
 def outbox_beyond_its_bound(patch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from cluster.hints import HINTS_MAX
 from cluster.members import MEMBERS_MAX
 from cluster.membership import PEERS_MAX
 from cluster.reconciliation import MARGIN_MS_MAX
+from cluster.shares import MISSING_MAX
 from storage.base import RECORDS_MAX
 from tests.sim.host import Host
 from tests.sim.world import Violation, World
@@ -49,7 +50,7 @@ def _tables_are_bounded(host: Host) -> None:
     candidates, asked = members.candidates, engine._pull._asked_of
     linked = members.peers.keys()
     sizes = [
-        ("missing records", len(engine._pull), pull.MISSING_MAX),
+        ("missing records", len(engine._pull), MISSING_MAX),
         ("asked of one peer", max(asked.values(), default=0), pull.ASKED_MAX),
         ("addresses known", len(candidates._known), CANDIDATES_MAX),
         ("hints", len(candidates._hints), HINTS_MAX),
