@@ -29,8 +29,9 @@ from cluster.vocabulary import Close, Effect, Holdings, Now, Received, Send
 from validator import FUTURE_MS_MAX, key_bound
 
 SYNC_FRAME_BYTES_MAX = 8 * 1024
-"""Negentropy's frame limit. Our choice, measured: a message full of fingerprints takes 9 ms to work through,
-one of 12 KiB 13 to 20, one of 64 KiB 60 to 100; what does not fit costs another round."""
+"""Negentropy's frame limit, ours and that of whoever speaks to us. Our choice, measured over 10^6 keys: what
+such a message asks for takes 7 to 10 ms, one of 12 KiB 13 to 20, one of 64 KiB 60 to 100; what does not fit
+costs another round."""
 
 STABLE_AGE_MS = 2_000
 """How old a record must be before its absence means loss rather than being on its way."""
@@ -158,6 +159,7 @@ class Reconciliation:
             return []
         items = self._holdings.window(message.lower_ms, message.upper_ms)
         try:
+            _check_length(message.message)
             answer = _negentropy(items).respond(message.message)
         except NegentropyError as error:
             return [Close(peer, "bad-sync", str(error))]
@@ -175,6 +177,7 @@ class Reconciliation:
         session.answered(now.s)
         items = self._holdings.window(session.lower_ms, session.upper_ms)
         try:
+            _check_length(message.message)
             have_max = min(ANNOUNCED_MAX - session.announced, IHAVE_DIGESTS_MAX)
             step = _negentropy(items).reconcile(message.message, have_max)
         except NegentropyError as error:
@@ -309,3 +312,8 @@ class Reconciliation:
 
 def _negentropy(items: Items) -> Negentropy:
     return Negentropy(items, SYNC_FRAME_BYTES_MAX, FINE)
+
+
+def _check_length(message: bytes) -> None:
+    if len(message) > SYNC_FRAME_BYTES_MAX:
+        raise NegentropyError(f"message has {len(message)} bytes, more than {SYNC_FRAME_BYTES_MAX}")

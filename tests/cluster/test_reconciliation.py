@@ -18,10 +18,10 @@ from cluster.messages import (
     WireRecord,
 )
 from cluster.negentropy_wire import INFINITY, RangeWriter
-from cluster.reconciliation import ANNOUNCED_MAX
+from cluster.reconciliation import ANNOUNCED_MAX, SYNC_FRAME_BYTES_MAX
 from cluster.session import FRUITLESS_S_MAX
 from cluster.shares import FOUND_MAX, MISSING_MAX, SHARE_MAX
-from cluster.vocabulary import Heard
+from cluster.vocabulary import Heard, Missed
 from storage import StoreLimits
 from tests.fakes.mesh import HOUR_MS, Mesh, MeshNode
 from validator import Record, sign
@@ -184,3 +184,34 @@ def test_who_announces_what_nobody_has_keeps_no_node_from_being_ready() -> None:
     announce_nothing(node, liar, 1)
 
     mesh.run_until(lambda: node.engine.ready(node.now()), 3)
+
+
+def ranges(length: int) -> bytes:
+    """A message of so many bytes that says next to nothing in as many ranges as it can hold."""
+    lists = (length - 1) % 3  # four bytes each, where a skip has three
+    return b"\x61" + b"\x02\x00\x02\x00" * lists + b"\x02\x00\x00" * ((length - 1 - 4 * lists) // 3)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("kind", [Reconcile, Reconciled])
+def test_a_message_longer_than_any_of_ours_costs_the_link(
+    kind: type[Reconcile | Reconciled], more: int
+) -> None:
+    """Asked or answered: what a frame of 1 MiB can hold would keep a node for a tenth of a second."""
+    mesh = Mesh()
+    node, peer = mesh.add(1), mesh.add(2)
+    mesh.run_until(mesh.linked, 5)
+    windows: list[tuple[int, int]] = []
+
+    def note(sender: MeshNode, to: bytes, frame: bytes) -> bool:
+        asked = [m for m in FrameReader().feed(frame) if isinstance(m, Reconcile)]
+        windows.extend((m.lower_ms, m.upper_ms) for m in asked)
+        return bool(asked)
+
+    mesh.lose = note
+    node.feed(Missed())
+    assert node.engine.session_peer == peer.node_id
+    node.feed(Heard(peer.node_id, kind(*windows[0], ranges(SYNC_FRAME_BYTES_MAX + more))))
+
+    assert (peer.node_id in node.engine.membership.peers) == (not more)
+    assert (node.engine.session_peer == peer.node_id) == (not more)
