@@ -169,11 +169,16 @@ class Members:
             0.0 if leaving else period_s * FACT_LIVES,
         )
         raw = msgspec.json.encode(fact).decode()
-        held = self._known.get(self.node_id)
-        stamp_ms = now.wall_ms if held is None else max(now.wall_ms, held.record.time_stamp + 1)
-        record = Record.of(_PREFIX + self.node_id.hex(), raw, "", stamp_ms)
+        record = Record.of(_PREFIX + self.node_id.hex(), raw, "", self._stamp_ms(now))
         self._take(self.node_id, fact, record, now.s)
         return record.digest
+
+    def _stamp_ms(self, now: Now) -> int:
+        """Return a stamp newer than the last, or the clock's where the last was one that nobody took: the
+        clock was ahead of all others for a moment."""
+        held = self._known.get(self.node_id)
+        next_ms = now.wall_ms if held is None else held.record.time_stamp + 1
+        return now.wall_ms if next_ms > now.wall_ms + FUTURE_MS_MAX else max(now.wall_ms, next_ms)
 
     # --- facts ------------------------------------------------------------------------------------------
 

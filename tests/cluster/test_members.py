@@ -233,3 +233,17 @@ def test_what_a_node_publishes_is_always_newer_even_when_its_clock_is_set_back()
     admit(ours, 10.0, first, again)
     assert admit(ours, 10.0, fact(theirs, 10.0, leaving=True)).stored
     assert listed(ours) == []
+
+
+@pytest.mark.parametrize("ahead_s", [59.0, 60.0, 61.0, 3600.0])
+def test_a_clock_that_was_ahead_for_a_moment_takes_no_node_off_the_list(ahead_s: float) -> None:
+    """One fact was stamped too far ahead for others to take; the next ones follow the clock again."""
+    ours, theirs = members(1), members(2)
+    admit(ours, 0.0, fact(theirs, 0.0))
+    wrong = theirs.lookup(theirs.publish(Now(FACT_S, now(FACT_S + ahead_s).wall_ms)))
+    assert wrong is not None
+    admit(ours, FACT_S, WireRecord(wrong.id, wrong.raw, wrong.signature, wrong.time_stamp))
+    for period in range(2, 10):
+        assert admit(ours, period * FACT_S, fact(theirs, period * FACT_S)).stored
+        ours.expire(period * FACT_S)
+        assert listed(ours) == ["n2"]
