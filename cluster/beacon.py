@@ -5,8 +5,11 @@ party; all it can lead to is a rationed dial, and who is really there is settled
 
 Layout, big-endian: magic and version (4), cluster tag (8), node id (16), TCP port (2), epoch (8: Unix
 milliseconds of the node's start), keyed BLAKE2b tag over all before it (16). With cluster keys the tag's
-key is derived from one of them and proves that the sender has it. Without, it is derived from the
-cluster's name: beacons of another cluster and stray datagrams fall out, and anybody can make one.
+key is derived from one of them, so whoever made the beacon had it. Whoever sent it need not: a recorded one
+can be sent again, as often and from whatever address one likes, and leads to rationed dials as a forged one.
+Without cluster keys the tag's key is derived from the cluster's name: beacons of another cluster and stray
+datagrams fall out, and anybody can make one. The epoch is for people who look at the wire: to refuse a lower
+one would lock out a node whose clock was set back, and let the newest be replayed all the same.
 """
 
 import struct
@@ -27,7 +30,7 @@ BEACON_BYTES = _LAYOUT.size + _TAG_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Beacon:
-    """What a beacon says. `epoch_ms`: Unix milliseconds of the node's start."""
+    """What a beacon says. `epoch_ms`: Unix milliseconds of the node's start; nothing is decided by it."""
 
     node_id: bytes
     port: int

@@ -47,6 +47,14 @@ def test_a_beacon_without_a_port_is_dropped() -> None:
     assert OURS.decode(OURS.encode(Beacon(bytes(16), 0, 1))) is None
 
 
+def test_a_node_whose_clock_was_set_back_is_heard() -> None:
+    """Its epoch is lower than the one heard before: nothing is decided by it."""
+    codec = BeaconCodec([b"k" * 32])
+    for epoch_ms in (2, 1, 2):
+        beacon = Beacon(bytes(16), 7946, epoch_ms)
+        assert codec.decode(codec.encode(beacon)) == beacon
+
+
 @given(beacons)
 def test_a_beacon_is_accepted_under_any_key_and_sent_under_the_first(beacon: Beacon) -> None:
     """While a key is replaced, nodes that have promoted the new one and others hear each other."""
