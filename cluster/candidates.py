@@ -2,14 +2,15 @@
 
 Five sources: seeds (`--join`), nodes that a peer told of, nodes that were linked before, those an earlier
 run saved, and beacons. Seeds and lost members are dialled for ever, with back-off and before all others; so
-are saved addresses until a link is up, for then there is a peer to tell of others. A beacon is a hint by
-anybody: those live in a table of their own (cluster/hints.py), and the dials they lead to are rationed.
-What is being dialled is not forgotten, or more could be in flight than may.
+are saved addresses until a link is up, for then a peer can tell of others. A beacon is anybody's hint:
+those live in a table of their own (cluster/hints.py), and the dials they lead to are rationed. What is being
+dialled is not forgotten, or more could be in flight than may.
 """
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 from cachetools import LRUCache
@@ -31,7 +32,6 @@ HIGHER_ID_WAITS_S = 0.3
 """Of two nodes that heard of each other the lower id dials at once; the higher gives it this long."""
 FULL_WAIT_S = 0.1
 """How soon to look again when all dials in flight are taken; each ends within its own deadline."""
-
 CANDIDATES_MAX = 1024
 """Addresses known otherwise than from beacons; who has been lost for longest goes first."""
 BEACON_SKIPS_S = 0.1
@@ -72,12 +72,12 @@ class Candidates:
     @property
     def unlinked(self) -> bool:
         """Whether anybody is known, or hinted at, whom no link is up with."""
-        return any(self._is_unlinked(c) for c in self._all())
+        return any(True for _ in self._missing())
 
     @property
     def lost(self) -> list[Candidate]:
         """Seeds and members that should be linked and are not, for people to look at."""
-        return [c for c in self._known.values() if self._is_unlinked(c)]
+        return [c for c in self._missing() if not c.beacon]
 
     @property
     def passive(self) -> list[Candidate]:
@@ -115,10 +115,15 @@ class Candidates:
 
     def link_down(self, peer: bytes, reason: str, now: Now) -> None:
         """The link with `peer` is gone: dial again, the lower id first."""
+        ours = [c for c in self._known.values() if c.node_id == peer]
+        for candidate in ours:
+            candidate.next_s = now.s + self._head_start(peer) + self._rng.uniform(0.0, 0.1)
+            candidate.lost_s, candidate.error = now.s, reason
+        # The other addresses of its name were in no hurry as long as it was there.
+        unmet = {c.seed for c in ours if c.seed is not None} - self._met()
         for candidate in self._known.values():
-            if candidate.node_id == peer:
-                candidate.next_s = now.s + self._head_start(peer) + self._rng.uniform(0.0, 0.1)
-                candidate.lost_s, candidate.error = now.s, reason
+            if candidate.seed in unmet and candidate.node_id is None:
+                candidate.next_s = min(candidate.next_s, now.s + BACKOFF_S_MIN)
 
     def told(
         self, members: Iterable[Member], now: Now, *, hurry: bool = True, head_start: bool = True
@@ -184,9 +189,10 @@ class Candidates:
             return
         candidate.in_flight, candidate.error, candidate.refused = False, event.reason, event.refused
         candidate.attempts += 1
-        candidate.next_s = now.s + self._backoff_s(candidate.attempts)
         if event.node_id is not None:
             candidate.node_id = event.node_id
+        spare = candidate.node_id is None and candidate.seed in self._met()
+        candidate.next_s = now.s + self._backoff_s(inf if spare else candidate.attempts)
         if candidate.saved:
             if self._linked:
                 del self._known[event.address]
@@ -287,19 +293,28 @@ class Candidates:
     def _all(self) -> list[Candidate]:
         return [*self._known.values(), *self._hints.all()]
 
+    def _missing(self) -> Iterator[Candidate]:
+        """Those that should be linked and are not.
+
+        Spare addresses of a name that somebody is linked by are not: they may be the same node's, or out of
+        reach. They are dialled, slowly, for they may be other nodes'.
+        """
+        met = self._met()
+        return (c for c in self._all() if self._is_unlinked(c) and not (c.node_id is None and c.seed in met))
+
+    def _met(self) -> set[str | None]:
+        """Seeds by one of whose addresses somebody is linked."""
+        at = {a for a, c in self._known.items() if c.node_id in self._linked}
+        return {name for name, seed in self._seeds.items() if not at.isdisjoint(seed.addresses)}
+
     def _is_unlinked(self, candidate: Candidate) -> bool:
-        if candidate.seed is not None and candidate.node_id is None:
-            # One of a name's addresses leads to its node; the others may be unreachable from here.
-            others = self._seeds[candidate.seed].addresses
-            if any(self._known[a].node_id in self._linked for a in others if a in self._known):
-                return False
         return candidate.node_id != self._node_id and candidate.node_id not in self._linked
 
     def _head_start(self, node_id: bytes) -> float:
         """How long to leave it to the other one to dial us, in seconds."""
         return 0.0 if self._node_id < node_id else HIGHER_ID_WAITS_S
 
-    def _backoff_s(self, attempts: int) -> float:
+    def _backoff_s(self, attempts: float) -> float:
         """0.5, 1, 2, … 30 s, each times 0.5 to 1, so that nodes that lost each other spread out."""
         whole_s: float = min(BACKOFF_S_MIN * 2 ** min(attempts - 1, 10), BACKOFF_S_MAX)
         return whole_s * self._rng.uniform(0.5, 1.0)

@@ -87,6 +87,31 @@ def test_a_name_that_does_not_resolve_is_tried_again_and_shown() -> None:
     assert table.tick(now(BACKOFF_S_MIN)) == [Resolve("seed:1")]
 
 
+def test_the_other_addresses_of_a_linked_name_are_dialled_slowly_and_nobody_is_told() -> None:
+    """They may be other nodes', or the same one's, out of reach; when its link goes they are in a hurry."""
+    linked: set[bytes] = set()
+    table = candidates("seed:1", linked=linked)
+    addresses = ["10.0.0.1:1", "10.0.0.2:1"]
+    table.resolved("seed:1", addresses, "", now(0))
+    assert dials(table.tick(now(0))) == addresses
+    linked.add(node(9))
+    table.link_up(node(9), addresses[0])
+    table.dial_failed(DialFailed(addresses[1], "no route"), now(0))
+    made = 0
+    for second in range(600):
+        for address in dials(table.tick(now(second))):
+            assert address == addresses[1]
+            made += 1
+            table.dial_failed(DialFailed(address, "no route"), now(second))
+        assert (table.unlinked, table.lost) == (False, [])
+    assert 600 / BACKOFF_S_MAX - 1 <= made <= 2 * 600 / BACKOFF_S_MAX
+
+    linked.clear()
+    table.link_down(node(9), "gone", now(600))
+    assert [c.address for c in table.lost] == addresses
+    assert sorted(dials(table.tick(now(600 + BACKOFF_S_MIN)))) == addresses
+
+
 def test_a_seed_is_dialled_for_ever_with_growing_pauses() -> None:
     """Half a second to half a minute, never more, for a week."""
     table = candidates("seed:1")

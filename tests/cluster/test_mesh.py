@@ -86,6 +86,23 @@ def test_a_large_record_is_announced_and_pulled_once() -> None:
     assert all(n.payloads_in == 1 for n in mesh.nodes[1:])
 
 
+def test_one_name_of_all_nodes_joins_the_parts_of_a_cluster_that_was_cut_when_it_began() -> None:
+    """Somebody linked by the name does not make its other addresses the same node's."""
+    mesh = Mesh(multicast=False)
+    mesh.names["all:7946"] = [f"node:{10_000 + n}" for n in range(4)]
+    one, other = ([n.to_bytes(16, "big") for n in part] for part in ((1, 2), (3, 4)))
+    mesh.cut |= {frozenset((a, b)) for a in one for b in other}
+    for number in range(1, 5):
+        mesh.add(number, seeds=("all:7946",))
+    mesh.run(120)
+    assert [len(n.links) for n in mesh.nodes] == [1] * 4
+
+    mesh.cut.clear()
+    mesh.nodes[0].post("hello", "id")
+    mesh.run_until(mesh.linked, 31)
+    mesh.run_until(mesh.equal, 31)
+
+
 @pytest.mark.parametrize("reached", [1, 3, 8])
 @pytest.mark.parametrize("seed", range(5))
 def test_when_the_origin_dies_half_way_the_survivors_complete_the_rest(reached: int, seed: int) -> None:

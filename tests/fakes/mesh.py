@@ -140,7 +140,8 @@ class MeshNode:
                 self.mesh.dial(self, effect.address)
             case v.Resolve():
                 seed = effect.seed
-                self.mesh.at(self.mesh.now_s, lambda: self.feed(v.Resolved(seed, [seed])))
+                found = self.mesh.names.get(seed, [seed])
+                self.mesh.at(self.mesh.now_s, lambda: self.feed(v.Resolved(seed, found)))
             case v.Reached():
                 pass  # whoever is interested looks at the counts
 
@@ -190,6 +191,7 @@ class Mesh:
         self.latency_s = latency_s
         self.multicast = multicast
         self.nodes: list[MeshNode] = []
+        self.names: dict[str, list[str]] = {}  # the addresses behind a seed that is none itself
         self.cut: set[frozenset[bytes]] = set()
         self.lose: Callable[[MeshNode, bytes, bytes], bool] = lambda sender, peer, frame: False
         self.bytes_sent = 0
