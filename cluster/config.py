@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
-from cluster.candidates import BEACON_DIALS_PER_S, DIALS_IN_FLIGHT_MAX
+from cluster.candidates import BEACON_DIALS_PER_S
 from cluster.codec import FRAME_BYTES_MAX
 from cluster.connection import WRITE_TIMEOUT_S
 from cluster.engine import EngineConfig
+from cluster.flights import DIALS_IN_FLIGHT_MAX
 from cluster.handshake import HANDSHAKE_TIMEOUT_S
 from cluster.key import ClusterKey
 from cluster.membership import PEERS_MAX

@@ -52,26 +52,27 @@ class Hints:
         """All hints there are."""
         return self._hints.values()
 
-    def hear(self, address: str, node_id: bytes, next_s: float, now_s: float) -> bool:
-        """A beacon named `address`. Returns whether it is new in the table; then it is due at `next_s`."""
+    def hear(self, address: str, node_id: bytes, next_s: float, now_s: float) -> Candidate | None:
+        """A beacon named `address`. Returns it if it is new in the table, due at `next_s`, or None."""
         hint = self._hints.get(address)
         if hint is not None:
             hint.node_id, hint.heard = node_id, hint.heard + 1
             self._hints[address] = self._hints.pop(address)
-            return False
+            return None
         host = host_of(address)
         if self._by_host[host] >= HINTS_PER_HOST_MAX:
-            return False
+            return None
         again = self._heard_once.pop(address, False)
         if not again and not self._tokens.take(now_s):
             self._heard_once[address] = True
-            return False
+            return None
         if len(self._hints) >= HINTS_MAX:
             # A dial in flight keeps its place: few are, and they must be counted.
             self.drop(next(a for a, c in self._hints.items() if not c.in_flight))
         self._by_host[host] += 1
-        self._hints[address] = Candidate(address, node_id, beacon=True, heard=1 + again, next_s=next_s)
-        return True
+        new = Candidate(address, node_id, beacon=True, heard=1 + again, next_s=next_s)
+        self._hints[address] = new
+        return new
 
     def drop(self, address: str) -> Candidate | None:
         """Forget an address. Returns what was there, or None."""

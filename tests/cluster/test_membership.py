@@ -9,13 +9,14 @@ from cluster.candidates import (
     BACKOFF_S_MIN,
     BEACON_DIALS_PER_S,
     BEACON_TRIES_MAX,
-    DIALS_IN_FLIGHT_MAX,
+    HELD_WAIT_S,
     HIGHER_ID_WAITS_S,
     MEMBER_FORGET_S,
     RESOLVE_S,
-    SAVED_DIALS_MAX,
     Candidates,
 )
+from cluster.flights import DIALS_IN_FLIGHT_MAX, SAVED_DIALS_MAX
+from cluster.handshake import HANDSHAKE_TIMEOUT_S
 from cluster.hints import HINTS_MAX
 from cluster.membership import BAN_S, PEERS_MAX, Membership
 from cluster.messages import Hello, Member
@@ -128,6 +129,35 @@ def test_a_seed_is_dialled_for_ever_with_growing_pauses() -> None:
     assert max(pauses) <= BACKOFF_S_MAX + 0.02
     assert BACKOFF_S_MIN / 2 <= pauses[1] <= BACKOFF_S_MIN + 0.02
     assert len(pauses) > 7 * 86400 / BACKOFF_S_MAX
+
+
+def test_a_thousand_members_that_drop_packets_cost_little_and_keep_no_seed_waiting() -> None:
+    """They are looked at together, ten times a second, and leave dials to a seed and a beacon."""
+    table = candidates("seed:1")
+    table.resolved("seed:1", ["10.0.0.1:1"], "", now(0))
+    lost = [Member(node(2**127 + n), f"10.1.{n // 256}.{n % 256}:1") for n in range(1000)]
+    for number, member in enumerate(lost):
+        table.told([member], now(number / 1000))
+    flying, made, ticks, at_s, end_s = list[tuple[float, str]](), list[tuple[float, str]](), 0, 1.0, 61.0
+    while at_s < end_s:
+        for each in [e for e in flying if e[0] <= at_s]:
+            flying.remove(each)
+            table.dial_failed(DialFailed(each[1], "no answer"), now(at_s))
+        for address in dials(table.tick(now(at_s))):
+            flying.append((at_s + HANDSHAKE_TIMEOUT_S, address))
+            made.append((at_s, address))
+        table.beacon(node(2**126), "10.2.0.1:1", now(at_s))
+        due_s = table.beacon(lost[999].node_id, lost[999].address, now(at_s))
+        assert due_s is None or due_s > at_s
+        ticks += 1
+        deadline_s = table.deadline_s
+        assert deadline_s is not None
+        at_s = min([deadline_s, *(e[0] for e in flying)])
+
+    assert ticks < 60 * (1 / HELD_WAIT_S + 2 * DIALS_IN_FLIGHT_MAX / HANDSHAKE_TIMEOUT_S)
+    last_s, first_s = {a: t for t, a in made}, {a: t for t, a in reversed(made)}
+    assert last_s["10.0.0.1:1"] > end_s - BACKOFF_S_MAX - HANDSHAKE_TIMEOUT_S - 1
+    assert first_s["10.2.0.1:1"] < 1 + HANDSHAKE_TIMEOUT_S
 
 
 def test_the_lower_id_dials_a_beacon_at_once_and_the_higher_gives_it_a_moment() -> None:
@@ -361,7 +391,9 @@ def test_a_saved_address_nobody_answers_at_is_forgotten_after_a_day() -> None:
     table = candidates()
     table.remember(["10.0.0.1:1"])
     table.dial_failed(DialFailed("10.0.0.1:1", "no route"), now(1))
-    table.tick(now(MEMBER_FORGET_S))
-    assert len(table.lost) == 1
+    assert dials(table.tick(now(MEMBER_FORGET_S))) == ["10.0.0.1:1"]
     table.tick(now(MEMBER_FORGET_S + 2))
+    assert len(table.lost) == 1  # what is being dialled is not forgotten, or more could be in flight than may
+    table.dial_failed(DialFailed("10.0.0.1:1", "no route"), now(MEMBER_FORGET_S + 3))
+    table.tick(now(MEMBER_FORGET_S + 3))
     assert table.lost == []

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.candidates import BEACON_DIALS_PER_S, DIALS_IN_FLIGHT_MAX
+from cluster.candidates import BEACON_DIALS_PER_S
+from cluster.flights import DIALS_IN_FLIGHT_MAX
 from tests.background import Background
 from tests.hosts.network import Host, Network, network
 from tests.hosts.nodes import HostCluster, HostNode, host_cluster, seconds

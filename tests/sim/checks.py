@@ -8,7 +8,8 @@ which every right clock agrees that a record lives and anti-entropy covers it.
 # The bounds of tables are promises too, and nothing but a test has any business reading the tables.
 
 from cluster import outbox, pull
-from cluster.candidates import CANDIDATES_MAX, DIALS_IN_FLIGHT_MAX
+from cluster.candidates import CANDIDATES_MAX
+from cluster.flights import DIALS_IN_FLIGHT_MAX
 from cluster.hints import HINTS_MAX
 from cluster.members import MEMBERS_MAX
 from cluster.membership import PEERS_MAX
