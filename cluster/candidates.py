@@ -30,7 +30,8 @@ HELD_WAIT_S = 0.1
 """How soon to look again when some that are due must wait for others' dials, or for their ration. All of them
 at once: if each kept its own time, 200 that drop packets would be 1,900 looks a second, and 123 ms of CPU."""
 CANDIDATES_MAX = 1024
-"""Addresses known otherwise than from beacons; who has been lost for longest goes first."""
+"""Addresses known otherwise than from beacons; who has been lost for longest goes first, but nobody for what a
+peer says: hearsay takes what room there is."""
 BEACON_SKIPS_S = 0.1
 """A beacon hurries only dials that are due later than this."""
 BEACON_TRIES_MAX = 3
@@ -126,7 +127,7 @@ class Candidates:
     def told(
         self, members: Iterable[Member], now: Now, *, hurry: bool = True, head_start: bool = True
     ) -> None:
-        """A peer told of others: dial those we are not linked with.
+        """A peer told of others: dial those we are not linked with, as many as there is room for.
 
         Args:
             hurry: do not wait for the back-off of those that failed.
@@ -142,7 +143,7 @@ class Candidates:
                 if known.node_id not in self._linked:
                     known.node_id = member.node_id
                 known.next_s = min(known.next_s, next_s) if hurry else known.next_s
-            else:
+            elif len(self._known) < CANDIDATES_MAX:
                 candidate = self._promote(member.address)
                 candidate.node_id, candidate.next_s, candidate.lost_s = member.node_id, next_s, now.s
 

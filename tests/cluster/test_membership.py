@@ -9,6 +9,7 @@ from cluster.candidates import (
     BACKOFF_S_MIN,
     BEACON_DIALS_PER_S,
     BEACON_TRIES_MAX,
+    CANDIDATES_MAX,
     HELD_WAIT_S,
     HIGHER_ID_WAITS_S,
     MEMBER_FORGET_S,
@@ -245,10 +246,30 @@ def test_members_told_of_by_a_peer_are_dialled_unless_linked() -> None:
     """One link leads to all."""
     linked = {node(2**126)}
     table = candidates(linked=linked)
-    told = [Member(node(2**127), "a:1"), Member(node(2**126), "b:1"), Member(ME, "c:1")]
-    table.told(told, now(0))
+    told = [(2**127, "10.0.0.1:1"), (2**126, "10.0.0.2:1"), (int.from_bytes(ME, "big"), "10.0.0.3:1")]
+    table.told([Member(node(number), address) for number, address in told], now(0))
 
-    assert dials(table.tick(now(0))) == ["a:1"]
+    assert dials(table.tick(now(0))) == ["10.0.0.1:1"]
+
+
+def test_what_a_peer_says_pushes_out_nobody_who_is_known() -> None:
+    """Of one message only as many are taken as there is room for; the rest costs nothing."""
+    table = candidates(linked={node(2**126)})
+    table.link_up(node(9), "10.0.0.9:1")
+    table.link_down(node(9), "gone", now(0))
+    for start in (0, 1024):
+        table.told(
+            [Member(node(2**64 + n), f"10.1.{n // 256}.{n % 256}:1") for n in range(start, start + 1024)],
+            now(1),
+        )
+        lost = {c.address for c in table.lost}
+        assert len(lost) == CANDIDATES_MAX
+        assert {"10.0.0.9:1", "10.1.0.0:1", "10.1.3.254:1"} <= lost
+
+    table.told([Member(node(7), "10.0.0.9:1")], now(2))
+    assert node(7) in {c.node_id for c in table.lost}
+    table.link_up(node(2**126), "10.9.9.9:1")
+    assert len(table.lost) == CANDIDATES_MAX - 1
 
 
 def test_a_lost_member_is_dialled_for_a_day_then_forgotten() -> None:
