@@ -53,6 +53,14 @@ def is_ip(host: str) -> bool:
     return True
 
 
+def has_ip(address: str) -> bool:
+    """Tell whether `address` is `ip:port`, which can be dialled without looking a name up."""
+    try:
+        return is_ip(parse_address(address)[0])
+    except ValueError:
+        return False
+
+
 def may_tell(address: str, listener: str) -> bool:
     """Tell whether `address` means the same to whoever lives at `listener`: a loopback address does only to
     a node on this machine."""

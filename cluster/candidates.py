@@ -14,6 +14,7 @@ from random import Random
 
 from cachetools import LRUCache
 
+from cluster.address import has_ip
 from cluster.candidate import Candidate, Choice
 from cluster.flights import Flights
 from cluster.hints import Hints
@@ -30,7 +31,7 @@ HELD_WAIT_S = 0.1
 """How soon to look again when some that are due must wait for others' dials, or for their ration. All of them
 at once: if each kept its own time, 200 that drop packets would be 1,900 looks a second, and 123 ms of CPU."""
 CANDIDATES_MAX = 1024
-"""Addresses known otherwise than from beacons; who has been lost for longest goes first, but nobody for what a
+"""Addresses known otherwise than from beacons; who was lost for longest goes first, but nobody for what a
 peer says: hearsay takes what room there is."""
 BEACON_SKIPS_S = 0.1
 """A beacon hurries only dials that are due later than this."""
@@ -143,7 +144,7 @@ class Candidates:
                 if known.node_id not in self._linked:
                     known.node_id = member.node_id
                 known.next_s = min(known.next_s, next_s) if hurry else known.next_s
-            elif len(self._known) < CANDIDATES_MAX:
+            elif len(self._known) < CANDIDATES_MAX and has_ip(member.address):
                 candidate = self._promote(member.address)
                 candidate.node_id, candidate.next_s, candidate.lost_s = member.node_id, next_s, now.s
 

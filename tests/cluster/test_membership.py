@@ -272,6 +272,15 @@ def test_what_a_peer_says_pushes_out_nobody_who_is_known() -> None:
     assert len(table.lost) == CANDIDATES_MAX - 1
 
 
+@pytest.mark.parametrize("address", ["name.example:7946", "10.0.0.1", "10.0.0.1:65536", ":7946", ""])
+def test_a_name_told_by_a_peer_is_never_looked_up(address: str) -> None:
+    """Nodes tell each other addresses; to look a name up takes a thread, and may take long."""
+    table = candidates()
+    table.told([Member(node(1), address), Member(node(2), "[fe80::1%eth0]:1")], now(0))
+
+    assert [c.address for c in table.lost] == ["[fe80::1%eth0]:1"]
+
+
 def test_a_lost_member_is_dialled_for_a_day_then_forgotten() -> None:
     """Longer than any record lives it is not sought."""
     linked: set[bytes] = set()

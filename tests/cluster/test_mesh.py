@@ -48,8 +48,8 @@ def test_one_seed_leads_to_all() -> None:
 def test_two_that_dial_each_other_at_once_keep_one_link() -> None:
     """Each is the other's seed; both end with the same single connection."""
     mesh = Mesh(multicast=False)
-    a = mesh.add(1, seeds=("node:10001",))
-    b = mesh.add(2, seeds=("node:10000",))
+    a = mesh.add(1, seeds=("10.0.0.1:10001",))
+    b = mesh.add(2, seeds=("10.0.0.1:10000",))
     mesh.run_until(mesh.linked, 5)
     mesh.run(5)
 
@@ -60,7 +60,7 @@ def test_two_that_dial_each_other_at_once_keep_one_link() -> None:
 def test_a_node_that_is_its_own_seed_dials_itself_once() -> None:
     """Recognised, noted, never again."""
     mesh = Mesh(multicast=False)
-    node = mesh.add(1, seeds=("node:10000",))
+    node = mesh.add(1, seeds=("10.0.0.1:10000",))
     mesh.run(120)
 
     assert len(node.dialled) == 1
@@ -89,7 +89,7 @@ def test_a_large_record_is_announced_and_pulled_once() -> None:
 def test_one_name_of_all_nodes_joins_the_parts_of_a_cluster_that_was_cut_when_it_began() -> None:
     """Somebody linked by the name does not make its other addresses the same node's."""
     mesh = Mesh(multicast=False)
-    mesh.names["all:7946"] = [f"node:{10_000 + n}" for n in range(4)]
+    mesh.names["all:7946"] = [f"10.0.0.1:{10_000 + n}" for n in range(4)]
     one, other = ([n.to_bytes(16, "big") for n in part] for part in ((1, 2), (3, 4)))
     mesh.cut |= {frozenset((a, b)) for a in one for b in other}
     for number in range(1, 5):

@@ -208,7 +208,7 @@ class Mesh:
         limits: StoreLimits | None = None,
     ) -> MeshNode:
         """Start a node now."""
-        address = f"node:{10_000 + len(self.nodes)}"
+        address = f"10.0.0.1:{10_000 + len(self.nodes)}"
         identity = node_id.to_bytes(16, "big")
         node = MeshNode(self, identity, address, ttl_ms, skew_ms, seeds, limits or StoreLimits())
         self.nodes.append(node)
