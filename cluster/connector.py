@@ -149,8 +149,7 @@ class Connector:
         if refused.code == "self":
             return DialFailed(address, refused.reason, is_self=True)
         if refused.code == "duplicate":
-            node_id = None if refused.theirs is None else refused.theirs.node_id
-            return DialFailed(address, refused.reason, node_id)
+            return DialFailed(address, refused.reason, refused.node_id)
         if refused.code in ("failed", "full"):
             return DialFailed(address, refused.reason)
         self.refusals[address] = refused.code, refused.reason

@@ -38,13 +38,28 @@ class Refused(Exception):
         code: str, stable slug: `cluster`, `clock`, `duplicate`, … or `failed`.
         reason: str, one sentence for people.
         theirs: what the other side said of itself, or None if it did not get that far.
+        node_id: who is there, as it says in its hello or its goodbye, or None.
     """
 
-    def __init__(self, code: str, reason: str, theirs: Hello | None = None) -> None:
+    def __init__(
+        self, code: str, reason: str, theirs: Hello | None = None, node_id: bytes | None = None
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.theirs = theirs
+        self.node_id = node_id if theirs is None else theirs.node_id
+
+
+def goodbye(refusal: tuple[str, str], ours: Hello) -> Bye:
+    """Return what to say to whom `judge` refuses.
+
+    Who dialled hears no hello then, and would dial this address for ever if it did not know from this that it
+    is linked with us already, or is us. (A hello before the goodbye could be taken for a link, for a moment:
+    the other side may have lost the one we have, and would welcome another.)
+    """
+    code, reason = refusal
+    return Bye(code, reason, ours.node_id if code in ("duplicate", "self") else None)
 
 
 async def shake_hands(
@@ -82,11 +97,11 @@ async def shake_hands(
                 await _say(connection, ours)
                 _expect(await connection.receive_one(), Ready)
             if refusal is not None:
-                await _say(connection, Bye(*refusal))
+                await _say(connection, goodbye(refusal, ours))
             elif dialled:
                 await _say(connection, Ready())
     except Refused as refused:
-        raise Refused(refused.code, refused.reason, theirs) from None
+        raise Refused(refused.code, refused.reason, theirs, refused.node_id) from None
     except trio.TooSlowError:
         raise Refused("failed", f"no handshake within {HANDSHAKE_TIMEOUT_S:.0f} s", theirs) from None
     except TlsError as error:
@@ -154,5 +169,5 @@ def _expect(message: Message, kind: type[Kind]) -> Kind:
     if isinstance(message, kind):
         return message
     if isinstance(message, Bye):
-        raise Refused(message.code, f"it refused us: {message.reason}")
+        raise Refused(message.code, f"it refused us: {message.reason}", node_id=message.node_id)
     raise Refused("failed", f"a {kind.__name__} was due, not a {type(message).__name__}")

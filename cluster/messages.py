@@ -88,10 +88,11 @@ class Ready(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Bye(msgspec.Struct, frozen=True, array_like=True):
-    """The link is over. `code` is a stable slug, `reason` one sentence for people."""
+    """The link is over: a stable slug, a sentence for people, and who says so to whom heard no hello."""
 
     code: Text
     reason: Annotated[str, Meta(max_length=1024)]
+    node_id: NodeId | None = None
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True):

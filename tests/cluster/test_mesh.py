@@ -103,6 +103,23 @@ def test_one_name_of_all_nodes_joins_the_parts_of_a_cluster_that_was_cut_when_it
     mesh.run_until(mesh.equal, 31)
 
 
+def test_a_second_address_of_a_node_one_is_linked_with_is_dialled_once_and_not_called_lost() -> None:
+    """Who turns the second connection away says who it is, though its hello is not heard."""
+    mesh = Mesh(multicast=False)
+    mesh.aliases["10.0.0.9:10001"] = "10.0.0.1:10001"
+    higher = mesh.add(2, seeds=("10.0.0.9:10001",))
+    mesh.run(1)
+    lower = mesh.add(1, seeds=("10.0.0.1:10000",))
+    mesh.run_until(mesh.linked, 5)
+    assert lower.engine.membership.peers[higher.node_id].dialled
+    mesh.run(30)
+    higher.dialled.clear()
+    mesh.run(120)
+
+    assert higher.dialled == []
+    assert higher.engine.membership.candidates.lost == []
+
+
 @pytest.mark.parametrize("reached", [1, 3, 8])
 @pytest.mark.parametrize("seed", range(5))
 def test_when_the_origin_dies_half_way_the_survivors_complete_the_rest(reached: int, seed: int) -> None:

@@ -3,7 +3,8 @@
 import socket
 import struct
 import time
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import count, pairwise
 
 import msgspec
@@ -20,6 +21,7 @@ from cluster.messages import (
     Fetch,
     IHave,
     Member,
+    Message,
     Page,
     Peers,
     Ping,
@@ -46,6 +48,16 @@ def wire(number: int, raw: str = "raw", signature: str | None = None) -> WireRec
 def held(node: Node) -> set[str]:
     """Ids the node lists."""
     return {r.id for r in node.listing(b"")}
+
+
+@asynccontextmanager
+async def listening(answer: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncGenerator[str]:
+    """Yield an address that does `answer` on each connection."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, listeners)
+        yield f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
 
 
 async def heard_push(peer: ScriptedPeer) -> Push:
@@ -192,6 +204,44 @@ async def test_a_second_connection_of_the_same_peer_takes_the_place_of_the_first
 
         await until(lambda: held(node) == {"id1"}, "the second connection serves")
         assert len(node.cluster.links) == 1
+
+
+async def test_who_dials_a_node_it_is_linked_with_hears_who_that_is() -> None:
+    """The node dialled this peer, whose id is higher: that connection stays, and it says so and who it is."""
+    heard = list[Message | None]()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        peer = ScriptedPeer(stream)
+        await peer.hear()
+        await peer.say(hello(node, node_id=b"\xff" * 16))
+        await peer.hear()
+        second = await ScriptedPeer.connect(node)
+        await second.say(hello(node, node_id=b"\xff" * 16))
+        heard.append(await second.hear())
+        await trio.sleep_forever()
+
+    async with listening(answer) as join, running(config(("join", join))) as node:
+        await until(lambda: bool(heard), "it was answered")
+        bye = heard[0]
+        assert isinstance(bye, Bye)
+        assert (bye.code, bye.node_id) == ("duplicate", node.id)
+
+
+async def test_a_second_address_of_a_peer_is_known_by_its_goodbye() -> None:
+    """It is dialled no more, and not shown as lost."""
+    made = list[Message | None]()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        peer = ScriptedPeer(stream)
+        made.append(await peer.hear())
+        await until(lambda: len(node.cluster.links) == 1, "linked")
+        await peer.say(Bye("duplicate", "already linked", (1).to_bytes(16, "big")))
+
+    async with listening(answer) as join, running(config(("join", join))) as node:
+        await ScriptedPeer.linked(node)
+        await until(lambda: bool(made) and node.cluster.engine.membership.complete, "all are linked")
+        assert [p.state for p in node.peers()] == ["up"]
+        assert len(made) == 1
 
 
 async def test_ones_own_address_is_recognised() -> None:

@@ -17,8 +17,9 @@ from cluster.compatibility import incompatible
 from cluster.dissemination import EAGER_BYTES_MAX
 from cluster.engine import Engine
 from cluster.exports import Admitted, EngineConfig, Items, Now, WireRecord
+from cluster.handshake import goodbye
 from cluster.members import MemberDesk
-from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Message, Page, Push
+from cluster.messages import PROTOCOL_MAX, PROTOCOL_MIN, Bye, Hello, Message, Page, Push
 from eventbus import EventBus
 from node.admission import Admission, Answer
 from storage import MemoryStore, StoreLimits
@@ -192,6 +193,7 @@ class Mesh:
         self.multicast = multicast
         self.nodes: list[MeshNode] = []
         self.names: dict[str, list[str]] = {}  # the addresses behind a seed that is none itself
+        self.aliases: dict[str, str] = {}  # the address of a node at which it can be dialled, too
         self.cut: set[frozenset[bytes]] = set()
         self.lose: Callable[[MeshNode, bytes, bytes], bool] = lambda sender, peer, frame: False
         self.bytes_sent = 0
@@ -274,21 +276,25 @@ class Mesh:
         """Shake hands after a round trip, as cluster/handshake.py does."""
 
         def arrive() -> None:
-            target = next((n for n in self.nodes if n.address == address and n.alive), None)
+            where = self.aliases.get(address, address)
+            target = next((n for n in self.nodes if n.address == where and n.alive), None)
             if target is None or not self.reachable(dialler.node_id, target.node_id):
                 dialler.feed(v.DialFailed(address, "connection refused"))
                 return
             ours, theirs = dialler.hello(), target.hello()
             for node, mine, other, dialled in (
-                (dialler, ours, theirs, True),
                 (target, theirs, ours, False),
+                (dialler, ours, theirs, True),
             ):
                 refusal = incompatible(mine, other, node.now().wall_ms) or node.engine.refusal(
                     other, dialled=dialled, now=node.now()
                 )
                 if refusal is not None:
                     code, reason = refusal
-                    known = theirs.node_id if code == "duplicate" else None
+                    (bye,) = FrameReader().feed(encode(goodbye(refusal, mine)))
+                    assert isinstance(bye, Bye)
+                    there = theirs.node_id if dialled else bye.node_id
+                    known = there if code == "duplicate" else None
                     refused = code not in ("duplicate", "self")
                     dialler.feed(v.DialFailed(address, reason, known, code == "self", refused))
                     return

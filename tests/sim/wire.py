@@ -15,7 +15,7 @@ from cluster import vocabulary as v
 from cluster.codec import FrameError, FrameReader, encode
 from cluster.compatibility import incompatible
 from cluster.connection import READ_BYTES
-from cluster.handshake import HANDSHAKE_TIMEOUT_S
+from cluster.handshake import HANDSHAKE_TIMEOUT_S, goodbye
 from cluster.messages import Bye, Hello, Message, Ready
 from cluster.outbox import Outbox
 from tests.sim.world import Violation, World
@@ -204,7 +204,7 @@ class Endpoint:
             else:
                 self.close(*refusal)
         elif isinstance(message, Bye):
-            self._fail(message.code, message.reason)
+            self._fail(message.code, message.reason, message.node_id)
         else:
             raise Violation(f"{self.host} got {type(message).__name__} in state {self.state}")
 
@@ -222,7 +222,7 @@ class Endpoint:
         self.theirs = theirs
         refusal = self._judge(theirs)
         if refusal is not None:
-            self._send(encode(Bye(*refusal)))
+            self._send(encode(goodbye(refusal, self.ours)))
             self._fail(*refusal)
         elif self.dialled:
             self._send(encode(Ready()))
@@ -249,11 +249,12 @@ class Endpoint:
         if self.state in ("hello", "ready"):
             self._fail("failed", f"no handshake within {HANDSHAKE_TIMEOUT_S:.0f} s")
 
-    def _fail(self, code: str, reason: str) -> None:
+    def _fail(self, code: str, reason: str, node_id: bytes | None = None) -> None:
         """The handshake came to nothing; the dialling side tells its engine."""
         self._over()
         if self.dialled:
-            known = self.theirs.node_id if code == "duplicate" and self.theirs else None
+            there = self.theirs.node_id if self.theirs else node_id
+            known = there if code == "duplicate" else None
             fits = code in ("failed", "duplicate", "self")
             self.host.feed(v.DialFailed(self.address, reason, known, code == "self", refused=not fits))
 
