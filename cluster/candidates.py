@@ -39,6 +39,8 @@ BEACON_TRIES_MAX = 3
 """A beacon's address that failed so often is forgotten; its node will beacon again if it lives."""
 MEMBER_FORGET_S = 24 * 3600.0
 """A lost member is dialled for a day, then forgotten, as its records are. Seeds are never forgotten."""
+OWN_S = 3600.0
+"""How long an address at which we met ourselves is left alone: another node may have it one day."""
 RESOLVE_S = 30.0
 """How often a seed's name is looked up again: at least as often as a lost member is dialled."""
 
@@ -63,7 +65,7 @@ class Candidates:
         self._seeds = {seed: _Seed() for seed in seeds}
         self._known: dict[str, Candidate] = {}
         self._hints = Hints()
-        self._own: LRUCache[str, bool] = LRUCache(CANDIDATES_MAX)
+        self._own: LRUCache[str, float] = LRUCache(CANDIDATES_MAX)  # until when
         self._dial_tokens = TokenBucket(BEACON_DIALS_PER_S)
         self._held_s = 0.0
 
@@ -135,7 +137,8 @@ class Candidates:
             head_start: leave it to the lower id to dial first; else nobody but us will.
         """
         for member in members:
-            if member.node_id == self._node_id or member.node_id in self._linked:
+            ours = member.node_id == self._node_id or self._is_own(member.address, now)
+            if ours or member.node_id in self._linked:
                 continue
             next_s = now.s + (self._head_start(member.node_id) if head_start else 0.0)
             known = self._known.get(member.address)
@@ -150,7 +153,7 @@ class Candidates:
 
     def beacon(self, node_id: bytes, address: str, now: Now) -> float | None:
         """A beacon was heard. Returns when `tick` is due for it (monotonic seconds), or None."""
-        if node_id == self._node_id or node_id in self._linked or address in self._own:
+        if node_id == self._node_id or node_id in self._linked or self._is_own(address, now):
             return None
         known = self._known.get(address)
         if known is not None:
@@ -169,7 +172,7 @@ class Candidates:
     def resolved(self, name: str, addresses: Iterable[str], reason: str, now: Now) -> None:
         """A seed's name was looked up: its addresses are candidates; those it no longer has are not."""
         seed = self._seeds[name]
-        found = [a for a in addresses if a not in self._own]
+        found = [a for a in addresses if not self._is_own(a, now)]
         seed.error, seed.attempts = reason, 0 if found else seed.attempts + 1
         seed.next_s = now.s + (RESOLVE_S if found else self._backoff_s(seed.attempts))
         if not found:
@@ -202,9 +205,9 @@ class Candidates:
         if candidate.beacon and not event.refused and candidate.attempts >= BEACON_TRIES_MAX:
             self._hints.drop(event.address)
 
-    def is_self(self, address: str) -> None:
-        """We dialled ourselves at `address`: never again."""
-        self._own[address] = True
+    def is_self(self, address: str, now: Now) -> None:
+        """We dialled ourselves at `address`: not again for `OWN_S`."""
+        self._own[address] = now.s + OWN_S
         self._hints.drop(address)
         self._known.pop(address, None)
 
@@ -296,6 +299,9 @@ class Candidates:
         """Seeds by one of whose addresses somebody is linked."""
         at = {a for a, c in self._known.items() if c.node_id in self._linked}
         return {name for name, seed in self._seeds.items() if not at.isdisjoint(seed.addresses)}
+
+    def _is_own(self, address: str, now: Now) -> bool:
+        return now.s < self._own.get(address, 0.0)
 
     def _due_s(self, candidate: Candidate) -> float:
         """When to dial, or to look again whether there is room."""

@@ -137,16 +137,16 @@ class Connector:
         except Refused as refused:
             if not dialled and refused.theirs is not None:
                 address = format_address(address, refused.theirs.port)
-            return self._refused(address, refused)
+            return self._refused(address, refused, ours)
         if not dialled:
             address = format_address(address, theirs.port)
         self.refusals.pop(address, None)
         self.refusals.pop(host, None)  # where one stands that was refused before it had said its port
         return Link(connection, theirs, ours, address, dialled=dialled, desk=self._desk, key=key)
 
-    def _refused(self, address: str, refused: Refused) -> DialFailed:
+    def _refused(self, address: str, refused: Refused, ours: Hello) -> DialFailed:
         """Note why a link did not come up, for people and for the engine."""
-        if refused.code == "self":
+        if refused.code == "self" and refused.node_id == ours.node_id:
             return DialFailed(address, refused.reason, is_self=True)
         if refused.code == "duplicate":
             return DialFailed(address, refused.reason, refused.node_id)

@@ -183,7 +183,7 @@ class Engine:
                 effects = []
             case v.DialFailed():
                 if event.is_self:
-                    self._candidates.is_self(event.address)
+                    self._candidates.is_self(event.address, now)
                 else:
                     self._candidates.dial_failed(event, now)
                 effects = []

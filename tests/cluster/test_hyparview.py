@@ -138,7 +138,7 @@ def test_back_in_the_full_mesh_every_member_is_dialled() -> None:
     for step in range(20):
         found |= dials(place.views.tick(now(1001.0 + step * 2)))
         for address in found:
-            place.membership.candidates.is_self(address)
+            place.membership.candidates.is_self(address, now(1001.0 + step * 2))
     assert {member(i).address for i in range(1, 10)} <= found
 
 

@@ -13,6 +13,7 @@ from cluster.candidates import (
     HELD_WAIT_S,
     HIGHER_ID_WAITS_S,
     MEMBER_FORGET_S,
+    OWN_S,
     RESOLVE_S,
     Candidates,
 )
@@ -240,6 +241,19 @@ def test_a_hint_in_flight_that_becomes_known_is_one_candidate() -> None:
     table.dial_failed(DialFailed("10.0.0.9:1", "connection refused"), now(1))
 
     assert [c.in_flight for c in table._all()] == [False]  # pyright: ignore[reportPrivateUsage]
+
+
+def test_an_address_that_was_ones_own_is_left_alone_for_an_hour_only() -> None:
+    """Whoever told of it; then it may be another node's."""
+    table, address = candidates("seed:1"), "10.0.0.9:1"
+    for at_s, dialled in ((0.0, [address]), (OWN_S - 1, []), (OWN_S, [address]), (2 * OWN_S - 1, [])):
+        table.beacon(node(9), address, now(at_s))
+        table.told([Member(node(9), address)], now(at_s))
+        table.resolved("seed:1", [address], "", now(at_s))
+        assert dials(table.tick(now(at_s + HIGHER_ID_WAITS_S))) == dialled
+        assert len(table.lost) == len(dialled)
+        if dialled:
+            table.is_self(address, now(at_s))
 
 
 def test_members_told_of_by_a_peer_are_dialled_unless_linked() -> None:

@@ -244,6 +244,30 @@ async def test_a_second_address_of_a_peer_is_known_by_its_goodbye() -> None:
         assert len(made) == 1
 
 
+async def test_a_stranger_that_says_one_is_oneself_is_dialled_again() -> None:
+    """Only who names our own id can have met us; else any responder could strike a seed off."""
+    made = list[Message | None]()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        peer = ScriptedPeer(stream)
+        made.append(await peer.hear())
+        await peer.say(Bye("self", "this address is my own", (1).to_bytes(16, "big") if made[1:] else None))
+
+    async with listening(answer) as join, running(config(("join", join))) as node:
+        await until(lambda: len(made) == 3, "it was dialled again")
+        assert "my own" in next(p.error for p in node.peers())
+
+
+async def test_a_node_that_is_its_own_seed_finds_out() -> None:
+    """It hears its own id and dials the address no more; nobody is lost."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    async with running(config(("peer", address), ("join", address))) as node:
+        candidates = node.cluster.engine.membership.candidates
+        await until(lambda: node.cluster.statistics().handshakes_refused_total == 1, "it was dialled")
+        await until(lambda: not candidates.lost, "it is not lost")
+
+
 async def test_ones_own_address_is_recognised() -> None:
     """A node that hears its own id refuses to link with itself."""
     async with running(config()) as node:
@@ -252,7 +276,7 @@ async def test_ones_own_address_is_recognised() -> None:
         bye = await peer.hear()
 
         assert isinstance(bye, Bye)
-        assert bye.code == "self"
+        assert (bye.code, bye.node_id) == ("self", node.id)
 
 
 async def test_bad_records_cost_the_sender_its_link_and_nothing_else() -> None:

@@ -295,8 +295,9 @@ class Mesh:
                     assert isinstance(bye, Bye)
                     there = theirs.node_id if dialled else bye.node_id
                     known = there if code == "duplicate" else None
-                    refused = code not in ("duplicate", "self")
-                    dialler.feed(v.DialFailed(address, reason, known, code == "self", refused))
+                    is_self = code == "self" and there == dialler.node_id
+                    refused = code != "duplicate" and not is_self
+                    dialler.feed(v.DialFailed(address, reason, known, is_self, refused))
                     return
             connection = next(self._count)
             for node, mine, other, dialled in (

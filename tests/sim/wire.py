@@ -255,8 +255,9 @@ class Endpoint:
         if self.dialled:
             there = self.theirs.node_id if self.theirs else node_id
             known = there if code == "duplicate" else None
-            fits = code in ("failed", "duplicate", "self")
-            self.host.feed(v.DialFailed(self.address, reason, known, code == "self", refused=not fits))
+            is_self = code == "self" and there == self.ours.node_id
+            refused = code not in ("failed", "duplicate") and not is_self
+            self.host.feed(v.DialFailed(self.address, reason, known, is_self, refused))
 
     # --- the end ----------------------------------------------------------------------------------------
 
