@@ -44,9 +44,9 @@ def now(seconds: float) -> Now:
 class Place:
     """One node's views, and what is needed around them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *seeds: str) -> None:
         rng = Random(1)
-        self.membership = Membership(ME, (), rng)
+        self.membership = Membership(ME, seeds, rng)
         self.members = Members(ME)
         self.views = Views(self.membership, self.members, rng, MESH_MAX, MESH_BACK)
 
@@ -79,9 +79,9 @@ def hello(number: int, size: int = 1, links: int = 3) -> Hello:
     return Hello(1, 1, [], node(number), 0, "c", f"n{number}", 7946, "", "r", 0, 0, "", size, links)
 
 
-def large() -> Place:
+def large(*seeds: str) -> Place:
     """A node of a cluster of 101, linked with its two ring neighbours and with all the others it accepts."""
-    place = Place()
+    place = Place(*seeds)
     place.hear_of(*range(450, 500), *range(501, 551))
     for number in (499, 501, *range(450, 450 + place.views.active_max + ACTIVE_SLACK)):
         place.up(number)
@@ -222,6 +222,14 @@ def test_with_all_links_up_only_a_stranger_is_dialled_now_and_then() -> None:
     found: list[str] = []
     for second in range(2, 2 + int(PROBE_S)):
         found += dials(place.views.tick(now(float(second))))
+    assert found == ["10.9.9.9:7946"]
+
+
+def test_behind_a_name_there_may_be_strangers_though_one_of_its_nodes_is_linked() -> None:
+    """A name of all nodes joins parts of a cluster that know nothing of each other."""
+    place = large("all:7946")
+    place.membership.candidates.resolved("all:7946", [member(499).address, "10.9.9.9:7946"], "", now(1.0))
+    found = [a for second in range(2, 2 + int(PROBE_S)) for a in dials(place.views.tick(now(float(second))))]
     assert found == ["10.9.9.9:7946"]
 
 
