@@ -10,8 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-PROTOCOL_MIN = 1
-PROTOCOL_MAX = 1
+PROTOCOL_MIN = PROTOCOL_MAX = 1
 NODE_ID_BYTES = 16
 DIGEST_BYTES = 32
 
