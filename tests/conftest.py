@@ -26,8 +26,10 @@ FILES_APART = frozenset({"sim", "node", "system", "scripts"})
 settings.register_profile("dayfly", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dayfly")
 
-# Started by nohup, the suite would hand down that SIGHUP is ignored, and a node keeps to that.
+# Started by nohup, or by a shell in the background, the suite would hand down that these are ignored, and a
+# node keeps to that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _part(path: str) -> str:

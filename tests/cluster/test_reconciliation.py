@@ -131,7 +131,8 @@ def test_a_session_that_never_agrees_ends() -> None:
 def with_a_liar(page: Callable[[Fetch], Page]) -> tuple[Mesh, MeshNode, MeshNode]:
     """A node that catches up with a peer, which says it holds much and answers so, a second late."""
     mesh = Mesh(multicast=False)
-    node, liar = mesh.add(1), mesh.add(2, seeds=("node:10000",))
+    node = mesh.add(1)
+    liar = mesh.add(2, seeds=(node.address,))
     node.post("hello", "known")
     hello, take = liar.hello, liar.take
     out = RangeWriter()
