@@ -27,7 +27,7 @@ export class Status {
     this.offsetMs = 0; // the node's clock minus the browser's
     this.clocks = [];
     this.names = new Map();
-    this.goodbyes = new Set(); // addresses of nodes that were stopped
+    this.goodbyes = new Map(); // addresses of nodes that were stopped, and when that was heard
     setInterval(() => document.hidden || this.look(), EVERY_MS);
     document.addEventListener("visibilitychange", () => document.hidden || this.look());
   }
@@ -45,7 +45,7 @@ export class Status {
   /** A link to a peer came or went. */
   peer({ peer, state, reason }) {
     const known = this.nodes.find(({ id }) => id === peer);
-    if (known && state === "down" && reason === GOODBYE) this.goodbyes.add(known.address);
+    if (known && state === "down" && reason === GOODBYE) this.goodbyes.set(known.address, performance.now());
     this.look();
   }
 
@@ -57,8 +57,10 @@ export class Status {
   }
 
   async look() {
+    this.lookAgain = this.looking; // what is on its way may be older than what we were called for
     if (this.looking) return;
     this.looking = true;
+    const began = performance.now();
     try {
       const start = Date.now();
       const node = await ask("/v1/node");
@@ -66,12 +68,13 @@ export class Status {
       this.#clock(node.wall_ms - (start + end) / 2, end - start);
       const { peers } = await ask("/v1/peers");
       this.node = node;
-      this.#remember(node, peers);
+      this.#remember(node, peers, began);
     } catch { /* the socket says it when the node is gone */
     } finally {
       this.looking = false;
     }
     this.#header();
+    if (this.lookAgain) this.look();
   }
 
   #clock(offsetMs, tripMs) {
@@ -81,11 +84,12 @@ export class Status {
     this.offsetMs = this.clocks.reduce((best, one) => (one.tripMs < best.tripMs ? one : best)).offsetMs;
   }
 
-  #remember(node, peers) {
+  #remember(node, peers, began) {
     const now = performance.now();
     const own = { key: node.peer, id: node.id, name: node.name, address: node.peer, http: node.http[0] ?? "", state: "self", in_sync: node.in_sync, records: node.records, version: node.version, link: node.links };
     const before = new Map(this.nodes.map((known) => [known.key, known]));
-    for (const { address, state } of peers) if (state !== "lost") this.goodbyes.delete(address);
+    for (const { address, state } of peers)
+      if (state !== "lost" && this.goodbyes.get(address) < began) this.goodbyes.delete(address);
     const expected = peers.filter(({ address, state }) => state !== "lost" || !this.goodbyes.has(address));
     const found = expected.map(shown).map((peer) => {
       const key = peer.address || peer.id;

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
 
 FOLLOWS_MS = 15_000
 """How long anything may take to be seen: generous, the machine is shared."""
@@ -11,6 +11,7 @@ BROWSER_SAYS = (
     "ERR_CONNECTION_REFUSED",
     "ERR_CONNECTION_RESET",
     "ERR_EMPTY_RESPONSE",
+    "ERR_SOCKET_NOT_CONNECTED",
     "WebSocket connection to",
 )
 """What a browser itself writes to the console when a node is gone; no script can keep it from that."""
@@ -26,6 +27,7 @@ class Tab:
     """One tab.
 
     Attributes:
+        socket: the latest one the page has opened.
         troubles: what no test may cause.
         node_goes: bool, set by a test that stops the node: then the browser may say so.
         refusals: bool, set by a test whose posts are refused: the browser notes each 4xx.
@@ -34,6 +36,7 @@ class Tab:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
+        self.socket: WebSocket | None = None
         self.troubles: list[str] = []
         self.node_goes = False
         self.refusals = False
@@ -41,7 +44,7 @@ class Tab:
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.troubles.append(f"a script failed: {error}"))
         page.on("request", self._request)
-        page.on("websocket", lambda socket: self._check_host(socket.url.replace("ws://", "http://")))
+        page.on("websocket", self._websocket)
         page.add_init_script(WATCH_LONG_TASKS)
 
     def open(self) -> Self:
@@ -87,6 +90,10 @@ class Tab:
         if self.refusals and "the server responded with a status of 4" in message.text:
             return
         self.troubles.append(f"{message.type}: {message.text}")
+
+    def _websocket(self, socket: WebSocket) -> None:
+        self.socket = socket
+        self._check_host(socket.url.replace("ws://", "http://"))
 
     def _request(self, request: Request) -> None:
         self._check_host(request.url)

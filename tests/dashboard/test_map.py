@@ -5,7 +5,7 @@ import signal
 from typing import Any
 
 import msgspec
-from playwright.sync_api import expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from tests.dashboard.conftest import OpenTab, single
 from tests.dashboard.tab import FOLLOWS_MS, Tab
@@ -48,15 +48,33 @@ def test_up_to_32_nodes_stand_in_a_ring_and_more_in_a_grid(demo: Cluster, open_t
 
 
 def test_a_node_that_is_stopped_fades_and_goes_and_comes_back(demo: Cluster, open_tab: OpenTab) -> None:
-    """It said goodbye, so nobody waits for it: the map says `left`, then nothing, and nothing is unwell."""
+    """It said goodbye, so nobody waits for it: the map says `left`, then nothing, and nothing is unwell.
+
+    A list of peers from before that comes only afterwards takes nothing back.
+    """
     tab, node = open_tab(demo.nodes[0]), demo.nodes[1]
     mark = tab.page.locator("#map .node", has_text="birch")
     expect(mark).to_have_attribute("aria-label", "birch: up", timeout=FOLLOWS_MS)
-    node.signal(signal.SIGTERM)
+    late: list[tuple[Route, APIResponse]] = []
+
+    def hold_one(route: Route) -> None:
+        if late:
+            route.continue_()
+        else:
+            late.append((route, route.fetch()))
+
+    assert tab.socket is not None
+    tab.page.route("**/v1/peers", hold_one)
+    while not late:
+        tab.page.wait_for_timeout(10)  # while it waits, what happens in the page is heard
+    with tab.socket.expect_event("framereceived", lambda frame: "shutting down" in str(frame)):
+        node.signal(signal.SIGTERM)
+    route, answer = late[0]
+    route.fulfill(response=answer)
     expect(mark).to_have_attribute("aria-label", "birch: left", timeout=FOLLOWS_MS)
-    tab.page.wait_for_function("() => document.getElementById('fact-peers').textContent === '1/1'")
+    expect(tab.page.locator("#fact-peers")).to_have_text("1/1", timeout=FOLLOWS_MS)
     expect(mark).to_have_count(0, timeout=2 * FOLLOWS_MS)
-    tab.page.wait_for_function("() => document.getElementById('health').dataset.state === 'up'")
+    expect(tab.page.locator("#health")).to_have_attribute("data-state", "up", timeout=FOLLOWS_MS)
     node.kill()  # it is gone by now; this waits for it
     node.start().wait_ready()
     expect(mark).to_have_attribute("aria-label", "birch: up", timeout=FOLLOWS_MS)

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.dashboard.conftest import OpenTab, single
 from tests.dashboard.tab import FOLLOWS_MS, Tab
-from tests.processes import Cluster, wait_until
+from tests.processes import Cluster
 
 TABS_MAX = 40
 """After so many presses of Tab whatever is sought must have had its turn."""
@@ -126,7 +126,8 @@ def test_a_node_that_asks_who_posts_is_answered(open_tab: OpenTab) -> None:
             tab.page.press("#sign-in-secret", "Enter")
             if secret != "sesame":
                 expect(tab.page.locator("#sign-in-why")).to_contain_text("wrong", timeout=FOLLOWS_MS)
-        wait_until(lambda: node.records == 1, "it is posted")
+        expect(tab.page.locator("#post-result")).to_contain_text("1/1 node", timeout=FOLLOWS_MS)
+        assert node.records == 1
         assert tab.post("again").startswith("1/1 node in ")
         assert node.records == 2
         assert tab.page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
