@@ -8,7 +8,7 @@ and of no use in part. So they are read inline, and there is one task.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import NamedTuple, cast
 
 import trio
@@ -30,6 +30,9 @@ GUARD_EXTENSION = "dayfly.guard"
 
 FAST_PATH_EXTENSION = "dayfly.fast_path"
 """The same for its FastPath."""
+
+_RECEIVE_EXTENSION = "dayfly.receive"
+"""Where `LeanHTTP` puts a request's `receive`, for `watching`."""
 
 
 class Live(NamedTuple):
@@ -64,6 +67,7 @@ class LeanHTTP(TrioASGIHTTPConnection):
         """
         guard = self._guard()
         body = _Body(guard)
+        cast("dict[str, object]", self.scope["extensions"])[_RECEIVE_EXTENSION] = receive
         try:
             whole = await self._read(body, guard.limits.body_timeout_s, receive)
             if whole is None:
@@ -88,7 +92,7 @@ class LeanHTTP(TrioASGIHTTPConnection):
             body.release()
         if isinstance(response, LiveResponse) and self.scope["method"] != "HEAD":
             try:
-                await self._send_live(receive, send, response)
+                await self._send_live(send, response)
             except Problem as problem:
                 await send_problem(problem, self.scope["path"], send)
         else:
@@ -152,36 +156,51 @@ class LeanHTTP(TrioASGIHTTPConnection):
                             return
         await send({"type": "http.response.body", "body": whole, "more_body": False})
 
-    async def _send_live(
-        self, receive: ASGIReceiveCallable, send: ASGISendCallable, response: LiveResponse
-    ) -> None:
-        """Send an answer that goes on, and end it as soon as its client hangs up. Raises Problem.
-
-        The watcher of the client is gone before the last message is sent: see above why it must be.
-        """
+    async def _send_live(self, send: ASGISendCallable, response: LiveResponse) -> None:
+        """Send an answer that goes on, and end it as soon as its client hangs up. Raises Problem."""
         live = response.begin()
-        cut = gone = False
+        cut = False
+        sending = trio.CancelScope()
+
+        def end(was_cut: bool) -> None:
+            nonlocal cut
+            cut = was_cut
+            sending.cancel()
+
         try:
-            async with trio.open_nursery() as nursery:
-
-                async def watch() -> None:
-                    nonlocal cut, gone
-                    while (message := await receive())["type"] != "http.disconnect":
-                        pass
-                    cut, gone = message.get("reason") == CUT, True
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(watch)
-                await send({"type": "http.response.start", "status": 200, "headers": _pairs(response)})
-                async with aclosing(live.pieces) as pieces:
-                    async for piece in pieces:
-                        await send({"type": "http.response.body", "body": piece, "more_body": True})
-                        await trio.lowlevel.checkpoint()  # a send to nobody does not yield
-                nursery.cancel_scope.cancel()
-            if not gone:
+            with sending:
+                async with watching(self.scope, end):
+                    await send({"type": "http.response.start", "status": 200, "headers": _pairs(response)})
+                    async with aclosing(live.pieces) as pieces:
+                        async for piece in pieces:
+                            await send({"type": "http.response.body", "body": piece, "more_body": True})
+                            await trio.lowlevel.checkpoint()  # a send to nobody does not yield
+            if not sending.cancel_called:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             live.over(cut)
+
+
+@asynccontextmanager
+async def watching(scope: HTTPScope | WebsocketScope, tell: Callable[[bool], None]) -> AsyncGenerator[None]:
+    """In the block, watch the client of a request whose body was read, and `tell` once that it sends no more.
+
+    The watcher is gone when the block ends, and must be before the last message is sent: see above.
+
+    Args:
+        tell: called with True if the client was cut; else it may be gone, or still read.
+    """
+    receive = cast("dict[str, ASGIReceiveCallable]", scope["extensions"])[_RECEIVE_EXTENSION]
+
+    async def watch() -> None:
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        tell(message.get("reason") == CUT)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 def _pairs(response: Response | WerkzeugResponse) -> list[tuple[bytes, bytes]]:

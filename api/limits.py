@@ -62,8 +62,8 @@ class HttpLimits:
     client may read an early answer before the socket closes (RFC 9112 section 9.6)."""
 
     half_closed_timeout_s: float = 65.0
-    """Seconds a handler has for a client that has shut its sending side and may still read: the 60 s of the
-    longest wait there is, and room for the answer. They start anew with whatever the client takes."""
+    """Seconds a handler has for a client that has shut its sending side and may still read: the 60 s that
+    a post may wait for nodes, and room for the answer. They start anew with whatever the client takes."""
 
     drain_bytes_max: int = 32 * MIB
     """Bytes read and thrown away after an early answer, so that a client which sends its whole body before

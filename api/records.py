@@ -8,7 +8,7 @@ import trio
 from quart import Blueprint, Response, request
 
 from api.batch import post_batch, with_reach
-from api.body import client_address
+from api.body import client_address, watching
 from api.cursor import PAGE_WAIT, PREFIX, SINCE, Position, make_cursor, parse_since, parse_wait_s
 from api.errors import Problem
 from api.feeds import Feeds
@@ -141,7 +141,7 @@ def make_blueprint(feeds: Feeds) -> Blueprint:
         if kind == JSON or wait_s:
             page = await _page(node, position, prefix, limit if kind == JSON else 1)
             if wait_s and not page.records:
-                page = await _awaited(feeds, page, prefix, limit, wait_s, client_address(request.scope))
+                page = await _awaited(feeds, page, prefix, limit, wait_s)
                 headers = _listing_headers(node, position, kind)  # those before were the empty page's
             if kind == JSON:
                 return _json(page, headers)
@@ -192,17 +192,26 @@ async def _page(node: Node, position: Position, prefix: str, limit: int) -> Page
     return PageView(records, make_cursor(node.boot, seq, position.floor_ms), more, position.reset)
 
 
-async def _awaited(
-    feeds: Feeds, page: PageView, prefix: str, limit: int, wait_s: float, address: str
-) -> PageView:
-    """Wait for a page that is empty to become another; return the empty one when the time is over."""
-    node, reset = feeds.node, page.reset
+async def _awaited(feeds: Feeds, page: PageView, prefix: str, limit: int, wait_s: float) -> PageView:
+    """Wait for a page that is empty to become another; return the empty one when the time is over.
+
+    It also is once the client sends no more: a close looks like that, and would hold its place for the rest.
+    """
+    node, reset, ended = feeds.node, page.reset, False
+    address = client_address(request.scope)
+
+    def end(_cut: bool) -> None:
+        nonlocal ended
+        ended = True
+        reader.ring()
+
     with feeds.open("poll", address) as reader, trio.move_on_after(wait_s):
-        while not (page.records or feeds.closing):
-            await reader.wait()
-            reader.listen()
-            position = parse_since(page.next, node.boot, 0, 0)
-            page = msgspec.structs.replace(await _page(node, position, prefix, limit), reset=reset)
+        async with watching(request.scope, end):
+            while not (page.records or feeds.closing or ended):
+                await reader.wait()
+                reader.listen()
+                position = parse_since(page.next, node.boot, 0, 0)
+                page = msgspec.structs.replace(await _page(node, position, prefix, limit), reset=reset)
     return page
 
 
