@@ -17,11 +17,18 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 async def wait_for_reset(socket: trio.socket.SocketType) -> None:
-    """Wait until the client has reset a connection whose end was read. Elsewhere than on Linux: for ever."""
+    """Wait until a connection whose end was read is reset, by the client or by us.
+
+    Where the system does not tell (elsewhere than on Linux, in some sandboxes): for ever.
+    """
     if sys.platform != "linux":
         await trio.sleep_forever()
-    while socket.getsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_INFO, 1)[0] != _TCP_CLOSE:  # noqa: ASYNC110
-        await trio.sleep(LOOK_S)
+    try:
+        while socket.getsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_INFO, 1)[0] != _TCP_CLOSE:  # noqa: ASYNC110
+            await trio.sleep(LOOK_S)
+    except OSError:
+        if socket.fileno() >= 0:  # else `reset` was called while we slept
+            await trio.sleep_forever()
 
 
 def reset(socket: trio.socket.SocketType) -> None:
