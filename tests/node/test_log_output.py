@@ -95,3 +95,30 @@ def test_a_full_disk_leaves_no_line_that_is_two_and_the_next_one_says_what_is_mi
     assert numbers == [*range(made - dropped), made]
     assert notices == [dropped]
     assert output.dropped_total == dropped
+
+
+def test_a_block_that_ended_while_its_output_was_held_leaves_the_next_one_alone() -> None:
+    """Its thread wakes up in the next one: it takes nothing more. What it left is told as dropped."""
+    output, (held_reader, held), (reader, writer) = LogOutput(), os.pipe(), os.pipe()
+    before = set(threading.enumerate())
+    with output.written_to(held, notice):
+        for number in range(made := 100):  # more than a pipe holds
+            output.write(line(number))
+    (stuck,) = set(threading.enumerate()) - before
+    with output.written_to(writer, notice):
+        output.write(line(made))
+        wait_until(lambda: output.waiting_bytes == 0, "the second output is written to")
+        taken = os.read(held_reader, WAITING_BYTES_MAX)
+        stuck.join(10)
+        assert not stuck.is_alive()
+        output.write(line(made + 1))
+    for descriptor in (held, writer):
+        os.close(descriptor)
+    with open(held_reader, "rb") as rest:
+        first, _ = told((taken + rest.read()).decode())
+    with open(reader, "rb") as rest:
+        numbers, notices = told(rest.read().decode())
+    assert first == list(range(len(first)))
+    assert numbers == [made, made + 1]
+    assert notices == [output.dropped_total]
+    assert output.dropped_total == made - len(first) + 1  # with the one it hung in, which came after all
