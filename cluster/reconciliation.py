@@ -222,8 +222,8 @@ class Reconciliation:
                 Close(event.peer, "bad-sync", "a page leads nowhere: more follows, and from where it began"),
                 *self._next(now),
             ]
-        beyond = event.last >= key_bound(session.upper_ms)
-        if event.more and not event.full and not beyond:
+        over = event.full or event.last >= key_bound(session.upper_ms) or session.brings_little(now.s)
+        if event.more and not over:
             return [self._fetch(session, event.last)]
         session.fetching = False
         return self._initiate(session)

@@ -128,6 +128,30 @@ def test_a_session_that_never_agrees_ends() -> None:
     mesh.run_until(lambda: node.engine.ready(node.now()), 5)
 
 
+def test_a_node_on_a_slow_line_is_not_ready_while_it_reads_pages_of_what_it_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has the oldest; after a while it searches for the others, as pages would come to them too late."""
+    monkeypatch.setattr("tests.fakes.mesh.PAGE_RECORDS", 50)
+    page_s = 4.0
+    known, missing = int(FRUITLESS_S_MAX / page_s + 1) * 50, 1_000
+    mesh = Mesh(multicast=False)
+    peer = mesh.add(1)
+    fill(peer, known + missing)
+    node = mesh.add(2, seeds=(peer.address,))
+    node.store.add_many(peer.listing(count_max=known), node.now().wall_ms)
+    take = peer.take
+
+    def slow(sender: bytes, connection: int, message: Message) -> None:
+        late_s = page_s if isinstance(message, Fetch) else 0.0
+        mesh.at(mesh.now_s + late_s, lambda: take(sender, connection, message))
+
+    peer.take = slow  # type: ignore[method-assign]  # only its pages take long
+    mesh.run_until(lambda: node.engine.ready(node.now()), 3 * FRUITLESS_S_MAX)
+
+    assert len(node) == len(peer)
+
+
 def with_a_liar(page: Callable[[Fetch], Page]) -> tuple[Mesh, MeshNode, MeshNode]:
     """A node that catches up with a peer, which says it holds much and answers so, a second late."""
     mesh = Mesh(multicast=False)
