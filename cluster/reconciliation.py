@@ -205,7 +205,7 @@ class Reconciliation:
         if session is None or session.peer != event.peer:
             return []
         if event.stored and not event.origin:
-            session.brought_s = now.s
+            session.brought(len(event.stored), len(event.large), now.s)
         if not event.of_page:
             session.alive(now.s)
             return []
@@ -275,7 +275,7 @@ class Reconciliation:
         lower_ms = max(now.wall_ms - self._ttl_ms + self._margin_ms, 0)
         peer_records = self._joins.pop(peer, 0)
         upper_ms = max(now.wall_ms - upper_age_ms, 0)
-        session = Session(peer, lower_ms, upper_ms, now.s, now.s, now.s, joining, peer_records)
+        session = Session(peer, lower_ms, upper_ms, now.s, joining, peer_records)
         self._session = session
         session.fetched = peer in self._history and self._history[peer].retry_s > RETRY_S_MIN
         if joining and peer_records > 2 * len(self._holdings):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from cluster.codec import FrameReader, encode, wire_record
+from cluster.codec import FrameReader, encode, encode_push, wire_record
 from cluster.messages import (
     IHAVE_DIGESTS_MAX,
     Fetch,
@@ -19,7 +19,7 @@ from cluster.messages import (
 )
 from cluster.negentropy_wire import INFINITY, RangeWriter
 from cluster.reconciliation import ANNOUNCED_MAX, SYNC_FRAME_BYTES_MAX
-from cluster.session import FRUITLESS_S_MAX
+from cluster.session import FRUITLESS_S_MAX, LARGE_S, RECORD_S, Session
 from cluster.shares import FOUND_MAX, MISSING_MAX, SHARE_MAX
 from cluster.vocabulary import Heard, Missed
 from storage import StoreLimits
@@ -150,6 +150,51 @@ def test_a_node_on_a_slow_line_is_not_ready_while_it_reads_pages_of_what_it_hold
     mesh.run_until(lambda: node.engine.ready(node.now()), 3 * FRUITLESS_S_MAX)
 
     assert len(node) == len(peer)
+
+
+def test_a_session_that_never_agrees_is_not_held_by_a_record_now_and_then() -> None:
+    """New ones, which are stored, but far fewer than any line brings: they lengthen it by little."""
+    mesh, node, liar = with_a_liar(lambda message: Page([], message.after, False))
+    begin_s = mesh.now_s
+
+    def bring(number: int) -> None:
+        record = Record.of(f"{number}", "raw", sign("raw"), liar.now().wall_ms)
+        mesh.transmit(liar, node.node_id, encode_push([record]))
+        mesh.at(mesh.now_s + FRUITLESS_S_MAX - 10, lambda: bring(number + 1))
+
+    bring(1)
+    mesh.run_until(lambda: node.engine.session_peer != liar.node_id, 2 * FRUITLESS_S_MAX)
+
+    assert len(node) == 3
+    assert FRUITLESS_S_MAX < mesh.now_s - begin_s <= FRUITLESS_S_MAX + 2 * RECORD_S + 1
+    mesh.run_until(lambda: node.engine.ready(node.now()), 5)
+
+
+@pytest.mark.parametrize(
+    ("record_s", "large", "goes_on"),
+    [(RECORD_S, 0, True), (RECORD_S + 0.2, 0, False), (LARGE_S, 1, True), (LARGE_S + 3, 1, False)],
+)
+def test_a_session_goes_on_while_it_brings_what_a_slow_line_can(
+    record_s: float, large: int, goes_on: bool
+) -> None:
+    """One of a million records is never given up for being slow; below that rate its turn ends."""
+    session = Session(b"peer", 0, 1, 0.0, joining=True, peer_records=1_000_000)
+    now_s = 0.0
+    while not session.fruitless(now_s) and now_s < 3_600:
+        now_s += record_s
+        if not session.fruitless(now_s):
+            session.brought(1, large, now_s)
+
+    assert (now_s >= 3_600) is goes_on
+
+
+def test_what_a_session_has_brought_is_no_credit_for_later() -> None:
+    """A million records at once, and then nothing: it ends as one that never brought any."""
+    session = Session(b"peer", 0, 1, 0.0, joining=True, peer_records=1_000_000)
+    session.brought(1_000_000, 0, 10.0)
+
+    assert not session.fruitless(10 + FRUITLESS_S_MAX - 0.001)
+    assert session.fruitless(10 + FRUITLESS_S_MAX)
 
 
 def with_a_liar(page: Callable[[Fetch], Page]) -> tuple[Mesh, MeshNode, MeshNode]:
