@@ -59,7 +59,7 @@ FULL_PAUSE_S = 20.0
 class _Missing:
     """One record that is not here: whose it is, who would push it, who has it, who was asked, what next.
 
-    `teller`: who announced it first, whose share it is in; empty when our own reconciliation found it.
+    `teller`: whose share it is in: who announced it first; empty once our own reconciliation has found it.
     """
 
     teller: bytes
@@ -133,7 +133,7 @@ class Pull:
             origin: whose tree they travel on; empty when on none.
             at_once: nobody will send them by itself.
             pusher: which peer should send them by itself; empty when that is not known.
-            found: our own reconciliation found them; they have places of their own.
+            found: our own reconciliation found them; they have places of their own, also if announced before.
         """
         due_s = now_s if at_once else now_s + self.graft_s
         teller = b"" if found else peer
@@ -147,12 +147,14 @@ class Pull:
                 room -= 1
                 self._shares.take(teller)
                 due_from = b"" if at_once else pusher  # who announces it will not push it
-                entry = _Missing(teller, origin, due_from, now_s, due_s)
-                self._missing[digest] = entry
+                entry = self._missing[digest] = _Missing(teller, origin, due_from, now_s, due_s)
             elif entry.asked is None:
                 entry.due_s = min(entry.due_s, due_s)
                 if at_once:
                     entry.pusher = b""  # by its own word it will not come by itself
+            if found and entry.teller and room > 0:
+                self._shares.move(entry.teller, teller)
+                entry.teller, room = teller, room - 1
             if peer not in entry.announcers:
                 entry.announcers.append(peer)
         self._wake(due_s)
@@ -257,12 +259,10 @@ class Pull:
             if entry.asked is not None:
                 # Slow is not silent: the time-out counts from the last record that peer delivered.
                 entry.due_s = max(entry.due_s, self._delivered_s.get(entry.asked, 0.0) + ASK_TIMEOUT_S)
-                if entry.due_s > now_s:
-                    self._wake(entry.due_s)
-                    continue
-            elif (comes_s := self._comes_s(entry)) > now_s:
-                entry.due_s = comes_s
-                self._wake(comes_s)
+            else:
+                entry.due_s = max(entry.due_s, self._comes_s(entry))
+            if entry.due_s > now_s:
+                self._wake(entry.due_s)
                 continue
             peer = self._choose(entry)
             if peer is None:

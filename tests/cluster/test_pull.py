@@ -226,6 +226,32 @@ def test_a_peer_that_announces_what_nobody_has_leaves_the_others_their_share() -
     assert [digest(1)] == wants(pull.tick(0.0))[B]
 
 
+def test_what_a_session_finds_counts_as_found_whoever_announced_it_first() -> None:
+    """It moves from the announcer's share to the places of findings; until it is here no node is ready."""
+    pull = Pull()
+    fill(pull, 1)
+    known = digest(1_000_000)
+    pull.announced(A, b"", [known], 1.0, at_once=True, found=True)
+    pull.announced(B, b"", [known], 1.0, at_once=True, found=True)
+    assert (len(pull), pull.found) == (SHARE_MAX, 1)
+    pull.announced(bytes(16), b"", [digest(1), digest(2)], 1.0, at_once=True)  # of one there is room again
+    assert (len(pull), pull.overflow_total) == (SHARE_MAX + 1, 5 + 1)
+
+    assert known in pull.arrived([known], 2.0)
+    assert pull.found == 0
+
+
+def test_what_is_found_and_was_announced_stays_in_its_share_when_there_is_no_room_for_findings() -> None:
+    """Findings take no more places than they have; the record is asked for all the same."""
+    pull = Pull()
+    pull.announced(B, b"", [digest(1)], 0.0, at_once=True)
+    pull.announced(A, b"", (digest(10 + n) for n in range(FOUND_MAX)), 0.0, at_once=True, found=True)
+    pull.announced(A, b"", [digest(1)], 0.0, at_once=True, found=True)
+
+    assert (len(pull), pull.found, pull.overflow_total) == (FOUND_MAX + 1, FOUND_MAX, 0)
+    assert [digest(1)] == wants(pull.tick(0.0))[B]
+
+
 def test_a_place_in_a_share_is_free_again_whatever_became_of_the_record() -> None:
     """It came, was refused, was given up with its link, or the store was full."""
     pull = Pull()
