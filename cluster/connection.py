@@ -18,8 +18,9 @@ FRAMES_MAX = 256
 10,922 that nobody knows, for 8 ms."""
 
 SKIPPED_MAX = 16
-"""Frames of later releases that may come before a message of the handshake. Our choice: none does yet, and
-eight strangers who sent nothing else made a post take 127 ms in place of 2 (measured)."""
+"""Frames of later releases in a handshake after which no more is read for a message that is due. They are
+counted between one decoding and the next: one that comes with up to `FRAMES_MAX` - 1 of them is still taken.
+Our choice: none comes yet. Eight strangers who sent nothing else made a post take 127 ms for 2 (measured)."""
 
 WRITE_BYTES = 64 * 1024
 WRITE_TIMEOUT_S = 10.0
@@ -65,7 +66,8 @@ class Connection:
         return list(self._reader.feed(data, FRAMES_MAX))
 
     async def receive_one(self) -> Message:
-        """Wait for exactly one message of the handshake, keeping those after it. Raises as `receive`."""
+        """Wait for exactly one message of the handshake, keeping those after it. Raises as `receive`, and
+        FrameError if it has not come when more than `SKIPPED_MAX` frames that nobody knows have."""
         while self._reader.skipped_total <= SKIPPED_MAX:
             messages = await self.receive()
             if messages:

@@ -16,7 +16,7 @@ from cluster.messages import Message, Page
 from validator import Record
 
 CONTROL_BYTES_MAX = 2 * 1024 * 1024
-"""Two full IHAVEs and room around them; a peer that lets this gather reads nothing at all."""
+"""About 32 full IHAVEs, of 64 KiB each; a peer that lets this gather reads nothing at all."""
 
 EAGER_BYTES_MAX = 4 * 1024 * 1024
 """Per peer: about 20,000 records of 200 bytes, half a second of the fastest node."""

@@ -137,6 +137,22 @@ async def test_a_handshake_is_no_place_to_be_skipped(
                 await link.receive_one()
 
 
+@pytest.mark.parametrize("skipped", [FRAMES_MAX - 1, FRAMES_MAX])
+async def test_what_is_skipped_in_a_handshake_is_counted_between_decodings(
+    ends: tuple[socket.socket, socket.socket], skipped: int
+) -> None:
+    """What is decoded at a time may hold more of it, if the message that is due is among them."""
+    ours, theirs = ends
+    link = Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+    theirs.sendall(bytes([0, 0, 0, 2, 200, 0]) * skipped + encode(HELLO))
+    with trio.fail_after(10):
+        if skipped < FRAMES_MAX:
+            assert await link.receive_one() == HELLO
+        else:
+            with pytest.raises(FrameError):
+                await link.receive_one()
+
+
 async def test_what_came_in_one_read_with_the_end_of_encryption_is_taken(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
