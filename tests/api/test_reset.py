@@ -1,11 +1,15 @@
 """api.reset: what a look at a half-closed connection's socket makes of one that cannot be looked at."""
 
+import sys
+
+import pytest
 import trio
 import trio.testing
 
 from api.reset import reset, wait_for_reset
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked")
 async def test_a_socket_that_was_closed_meanwhile_is_no_error() -> None:
     """A failed write may close it in the tick in which the next look is due."""
     one, other = trio.socket.socketpair()
