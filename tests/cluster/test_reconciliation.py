@@ -142,9 +142,9 @@ def test_a_node_on_a_slow_line_is_not_ready_while_it_reads_pages_of_what_it_hold
     node.store.add_many(peer.listing(count_max=known), node.now().wall_ms)
     take = peer.take
 
-    def slow(sender: bytes, connection: int, message: Message) -> None:
+    def slow(peer: bytes, connection: int, message: Message) -> None:
         late_s = page_s if isinstance(message, Fetch) else 0.0
-        mesh.at(mesh.now_s + late_s, lambda: take(sender, connection, message))
+        mesh.at(mesh.now_s + late_s, lambda: take(peer, connection, message))
 
     peer.take = slow  # type: ignore[method-assign]  # only its pages take long
     mesh.run_until(lambda: node.engine.ready(node.now()), 3 * FRUITLESS_S_MAX)
