@@ -225,7 +225,7 @@ class Reconciliation:
         over = event.full or event.last >= key_bound(session.upper_ms) or session.brings_little(now.s)
         if event.more and not over:
             return [self._fetch(session, event.last)]
-        session.fetching = False
+        session.fetching, session.fetched = False, not session.brings_little(now.s)
         return self._initiate(session)
 
     def alive(self, peer: bytes, now: Now) -> None:

@@ -45,8 +45,8 @@ class Session:
         joining: it is to catch up with a peer just linked, which held `peer_records`.
         announced: how many records were announced to the peer.
         fetching: the peer's pages are being read, the next one from `after` on.
-        fetched: pages are read no more: they were, or the last session left a difference, as with a full
-            store that takes nothing from them.
+        fetched: pages are read no more: they were, and brought something, or the last session left a
+            difference, as with a full store that takes nothing from them.
         held: the next message, kept back until the backlog shrinks.
     """
 
