@@ -60,7 +60,7 @@ seconds, and not in one blow."""
 SETTLE_S = 1.0
 """How long a new link is not surplus: a newcomer must have time to find others."""
 SIZE_HINT_S = 60.0
-"""How long a peer's word on the cluster's size counts: until the member list is here."""
+"""How long a peer's word on the cluster's size counts, if that is one for a member list: until it is here."""
 
 
 class Views:
@@ -158,7 +158,7 @@ class Views:
     def resize(self, now: Now) -> None:
         """Count the nodes and choose the tier."""
         young = (p.hello.size for p in self._peers.values() if now.s < p.up_s + SIZE_HINT_S)
-        self.size = max([self._members.size(self._peers), *young])
+        self.size = max([self._members.size(self._peers), *(s for s in young if s >= self._mesh_back)])
         if not self.partial and self.size > self._mesh_max:
             self.partial = True
             self._shuffle_s = now.s + SHUFFLE_S * self._rng.uniform(0.5, 1.5)

@@ -153,6 +153,15 @@ def test_a_peers_word_on_the_size_counts_until_the_list_is_here() -> None:
     assert (place.views.size, place.views.partial) == (2, False)
 
 
+def test_a_node_that_left_a_small_cluster_is_not_counted_because_of_what_another_said_before() -> None:
+    """Where links are all there is to count, a young peer's word on the size is of no use."""
+    place = Place()
+    place.up(1, size=3)
+    place.up(2, size=3)
+    place.down(2, 1.0)
+    assert place.views.size == 2
+
+
 @pytest.mark.parametrize(("size", "links"), [(21, 6), (148, 6), (149, 7), (1000, 8), (10_000, 11)])
 def test_the_active_view_grows_with_the_logarithm(size: int, links: int) -> None:
     """Six at least, then ln N + 1."""
